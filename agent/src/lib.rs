@@ -1,0 +1,1 @@
+//! agent of s3sync.

@@ -1,0 +1,1 @@
+//! ctl of s3sync.

@@ -1,0 +1,1 @@
+//! lab of s3sync.

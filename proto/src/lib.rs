@@ -1,0 +1,1 @@
+//! proto of s3sync.
