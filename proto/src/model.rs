@@ -1,0 +1,32 @@
+//! The domain types. They hold only what is valid as far as one value alone can tell; rules that need more than one
+//! resource (does the endpoint exist, do jobs overlap) are the server's.
+
+mod agent;
+mod counters;
+mod endpoint;
+mod failure;
+mod invalid;
+mod job;
+mod key;
+mod name;
+mod run;
+mod time;
+mod work;
+
+pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
+pub use counters::Counters;
+pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
+pub use failure::{Failure, FailureClass, WorkError};
+pub use invalid::{Invalid, Violation};
+pub use job::{
+    CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Job, JobSpec, Limits,
+    Location, MAX_DESTINATIONS, OverlapPolicy, Schedule, Timing, Warning,
+};
+pub use key::{Key, KeyRange, MAX_KEY_BYTES};
+pub use name::{MAX_NAME_CHARS, Name, RunName};
+pub use run::{DestinationProgress, Run, RunState, Trigger};
+pub use time::Timestamp;
+pub use work::{
+    Ack, Assignment, FromAgent, Held, Hello, Lease, Outcome, SplitProposal, State, ToAgent, Upload,
+    UploadIntent, Verdict, Welcome, Work, WorkReport,
+};

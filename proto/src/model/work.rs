@@ -1,0 +1,281 @@
+//! What server and agents say to each other on a session.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{
+    AgentEndpoint, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, Failure, Filter,
+    Key, KeyRange, Location, Name, RunName, Timestamp, WorkError,
+};
+
+/// From the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromAgent {
+    /// First message, and only then.
+    Hello(Hello),
+    /// Every heartbeat, and at once when the capacity changes.
+    State(State),
+    /// Progress or end of an assignment. Answered by an [`Ack`].
+    Report(WorkReport),
+    /// An assignment is given back unstarted.
+    Refusal {
+        /// Which.
+        held: Held,
+        /// Why.
+        error: WorkError,
+    },
+    /// A cut of a range. Answered by an [`Ack`].
+    SplitProposal(SplitProposal),
+    /// A range is not cut.
+    SplitDecline {
+        /// Which.
+        held: Held,
+        /// Why, for a log.
+        reason: String,
+    },
+    /// A multipart upload is about to begin, or has. Answered by an [`Ack`].
+    UploadIntent(UploadIntent),
+    /// Something was learned of a bucket. Answered by an [`Ack`].
+    Facts {
+        /// Number of the message.
+        sequence: u64,
+        /// What.
+        facts: BucketFacts,
+    },
+    /// The agent leaves and holds nothing any more.
+    Goodbye,
+}
+
+/// From the server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToAgent {
+    /// Answers [`Hello`].
+    Welcome(Welcome),
+    /// Answers [`State`].
+    Lease(Lease),
+    /// New work.
+    Assignment(Box<Assignment>),
+    /// Work to let go of.
+    Revocation {
+        /// Which.
+        held: Held,
+        /// Why, for a log.
+        reason: String,
+    },
+    /// A durable message was handled.
+    Ack(Ack),
+    /// Asks the holder of a range to cut it.
+    SplitRequest(Held),
+    /// The server stops; dial again within this time.
+    Redirect(Duration),
+}
+
+/// Who the agent is and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Lowest and highest protocol version it speaks.
+    pub protocol: (u32, u32),
+    /// What it can do beyond the version.
+    pub features: Vec<String>,
+    /// Its name.
+    pub agent: Name,
+    /// New at each start of the process.
+    pub instance_id: String,
+    /// Version of its program.
+    pub version: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The endpoints it has credentials for.
+    pub endpoints: Vec<AgentEndpoint>,
+    /// What it still holds from an earlier session of this process.
+    pub held: Vec<Held>,
+    /// How many assignments it will hold at most.
+    pub capacity: u32,
+    /// Its clock; nothing is decided by it.
+    pub now: Timestamp,
+}
+
+/// The session is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Welcome {
+    /// Version both speak.
+    pub protocol: u32,
+    /// Features both know.
+    pub features: Vec<String>,
+    /// Name of the session.
+    pub session: String,
+    /// The database the server works on.
+    pub incarnation: String,
+    /// The first lease; answers Hello.
+    pub lease: Lease,
+}
+
+/// An assignment that is held, by id and epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Held {
+    /// Which.
+    pub id: u64,
+    /// Grows each time it is leased.
+    pub epoch: u64,
+}
+
+/// Everything the server must know of the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Grows by one with each, from 1; Hello counts as 0.
+    pub sequence: u64,
+    /// How many assignments the agent will hold at most.
+    pub capacity: u32,
+    /// All it holds.
+    pub held: Vec<Held>,
+    /// It takes nothing new.
+    pub draining: bool,
+    /// `sequence` of the newest lease it has seen.
+    pub last_lease: u64,
+}
+
+/// The session goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The state this answers.
+    pub sequence: u64,
+    /// No destination commit may begin later than this after the state was sent.
+    pub write_window: Duration,
+    /// When the next state is due.
+    pub heartbeat_interval: Duration,
+    /// Everything that is leased to the session.
+    pub confirmed: Vec<Held>,
+}
+
+/// A piece of work, leased to the session.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Which, and with which epoch.
+    pub held: Held,
+    /// The run it is of.
+    pub run: RunName,
+    /// Where objects come from.
+    pub source: Location,
+    /// Where they go.
+    pub destination: Destination,
+    /// The endpoint of the source.
+    pub source_endpoint: EndpointSpec,
+    /// The endpoint of the destination.
+    pub destination_endpoint: EndpointSpec,
+    /// What is known of the source bucket.
+    pub source_facts: BucketFacts,
+    /// What is known of the destination bucket.
+    pub destination_facts: BucketFacts,
+    /// How to compare.
+    pub compare: CompareMode,
+    /// Which objects.
+    pub filter: Filter,
+    /// Uploads an earlier holder may have left open on keys of this work.
+    pub uploads: Vec<Upload>,
+    /// W3C trace context of the run; may be empty.
+    pub traceparent: String,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Bring a slice of the key space in step.
+    Range {
+        /// The slice.
+        range: KeyRange,
+        /// Everything up to and including this key is done.
+        cursor: Option<Key>,
+    },
+    /// Only abort the uploads of the assignment.
+    Reap,
+}
+
+/// A multipart upload that an agent began, or was about to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Key without prefix.
+    pub key: Key,
+    /// S3's id; `None` when it was not recorded, then uploads of the key begun since `intent` are meant.
+    pub upload_id: Option<String>,
+    /// When the intent was recorded.
+    pub intent: Timestamp,
+}
+
+/// How an assignment stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkReport {
+    /// Grows by one with each durable message of a session, from 1.
+    pub sequence: u64,
+    /// Which, and with which epoch.
+    pub held: Held,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// The cursor of the report before; applied only if that is still the recorded one.
+    pub previous_cursor: Option<Key>,
+    /// Everything up to and including this key is in step or among the failures. With [`Outcome::Completed`],
+    /// `None` means: covered to the end of the key space.
+    pub cursor: Option<Key>,
+    /// What was done since the report before.
+    pub counters: Counters,
+    /// Keys that could not be brought in step.
+    pub failures: Vec<Failure>,
+}
+
+/// How an assignment stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It goes on.
+    Checkpoint,
+    /// The agent's slice is done.
+    Completed,
+    /// The agent lets go of it.
+    Yielded,
+    /// It cannot be worked on.
+    Errored(WorkError),
+}
+
+/// A cut: the holder stops at `at` whatever comes back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitProposal {
+    /// Number of the message.
+    pub sequence: u64,
+    /// Which.
+    pub held: Held,
+    /// The new end of the holder's slice.
+    pub at: Key,
+    /// The end it had; the cut is made only if the row still ends there.
+    pub until: Option<Key>,
+}
+
+/// A multipart upload is about to begin, or has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadIntent {
+    /// Number of the message.
+    pub sequence: u64,
+    /// Which assignment.
+    pub held: Held,
+    /// Key without prefix.
+    pub key: Key,
+    /// S3's id once it is known.
+    pub upload_id: Option<String>,
+}
+
+/// A durable message was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Which message.
+    pub sequence: u64,
+    /// How.
+    pub verdict: Verdict,
+}
+
+/// What became of a durable message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on disk.
+    Applied,
+    /// It came too late and changed nothing.
+    Stale,
+}
