@@ -1,1 +1,4 @@
-//! agent of s3sync.
+//! The hands of s3sync: an agent dials out to the server, takes assignments, does the work against S3 and reports.
+//! It keeps nothing on disk; it can die at any moment.
+
+pub mod s3;

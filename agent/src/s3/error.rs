@@ -1,0 +1,112 @@
+//! What can go wrong with a request to S3, by what a caller does about it.
+
+use std::fmt;
+
+use s3sync_proto::model::Key;
+
+/// A failed request.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} of s3://{bucket}/{key} failed: {code}: {message}")]
+pub struct Error {
+    /// What a caller does about it.
+    pub class: Class,
+    /// Which request.
+    pub operation: Operation,
+    /// The bucket.
+    pub bucket: String,
+    /// Full key; the prefix for a listing.
+    pub key: Key,
+    /// S3's error code, or a short name of ours such as `timeout`, `short_body` or `not_allowed`.
+    pub code: String,
+    /// What happened, for a person.
+    pub message: String,
+    /// S3's request id; empty when there was no answer.
+    pub request_id: String,
+    /// HTTP status, when there was an answer.
+    pub status: Option<u16>,
+}
+
+/// What a caller does about an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The endpoint asks to slow down: wait and try again; not counted as an attempt.
+    Throttled,
+    /// May pass: try again. The request may or may not have had its effect.
+    Transient,
+    /// `If-Match`/`If-None-Match` failed (412), or a write raced another (409): look again.
+    Precondition,
+    /// `If-None-Match` on a read: it has not changed (304).
+    NotModified,
+    /// The object is not there, and S3 said so by code (`NoSuchKey`).
+    NoSuchKey,
+    /// A 404 that proves nothing: to a HEAD, or without a code.
+    NotFound,
+    /// `NoSuchUpload`: the upload was completed, aborted or never was.
+    NoSuchUpload,
+    /// Archived; must be restored first.
+    Archived,
+    /// Refused for want of permission, or a credential that does not work.
+    Denied,
+    /// The endpoint does not know or take this kind of request (501, refused trailer, refused header).
+    Unsupported,
+    /// The bytes that arrived are not those that were announced (checksum, length): try again.
+    Corrupt,
+    /// Refused; trying again is of no use.
+    Permanent,
+}
+
+/// Requests the product makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// ListObjectsV2.
+    List,
+    /// HeadObject.
+    Head,
+    /// GetObject.
+    Get,
+    /// GetObjectTagging.
+    GetTags,
+    /// PutObject.
+    Put,
+    /// CopyObject.
+    Copy,
+    /// CreateMultipartUpload.
+    CreateUpload,
+    /// UploadPart.
+    UploadPart,
+    /// UploadPartCopy.
+    CopyPart,
+    /// CompleteMultipartUpload.
+    CompleteUpload,
+    /// AbortMultipartUpload.
+    AbortUpload,
+    /// ListMultipartUploads.
+    ListUploads,
+}
+
+impl Operation {
+    /// S3's name of it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::List => "ListObjectsV2",
+            Self::Head => "HeadObject",
+            Self::Get => "GetObject",
+            Self::GetTags => "GetObjectTagging",
+            Self::Put => "PutObject",
+            Self::Copy => "CopyObject",
+            Self::CreateUpload => "CreateMultipartUpload",
+            Self::UploadPart => "UploadPart",
+            Self::CopyPart => "UploadPartCopy",
+            Self::CompleteUpload => "CompleteMultipartUpload",
+            Self::AbortUpload => "AbortMultipartUpload",
+            Self::ListUploads => "ListMultipartUploads",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
