@@ -2,3 +2,4 @@
 //! It keeps nothing on disk; it can die at any moment.
 
 pub mod s3;
+pub mod work;

@@ -1,1 +1,5 @@
-//! server of s3sync.
+//! The control plane: a gRPC server that holds jobs, runs and ranges, and leases work to agents. It holds no secret
+//! of AWS and opens no connection to S3; its database is the only truth.
+
+pub mod plan;
+pub mod store;

@@ -1,0 +1,65 @@
+//! The seam between a session, which speaks with the server, and a worker, which does one assignment.
+
+use async_trait::async_trait;
+use s3sync_proto::model::{BucketFacts, Counters, Failure, Key, Outcome};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// The assignment is no longer this agent's: stop, begin no commit, report nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the assignment is no longer ours")]
+pub struct Lost;
+
+/// What a worker may ask of the session it works under. One desk per assignment.
+#[async_trait]
+pub trait Desk: Send + Sync + 'static {
+    /// Reports progress; returns when it is on the server's disk. Waits while the server is away.
+    async fn report(&self, progress: Progress) -> Result<(), Lost>;
+
+    /// Has an upload recorded before it is begun (`upload_id` `None`) or once its id is known; returns when it is on
+    /// the server's disk.
+    async fn upload_intent(&self, key: &Key, upload_id: Option<&str>) -> Result<(), Lost>;
+
+    /// Proposes to end the range at `at` instead of `until`; returns when the rest is somebody else's. The worker has
+    /// stopped beyond `at` before it calls.
+    async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost>;
+
+    /// Tells that a split that was asked for is not made.
+    async fn decline_split(&self, reason: &str);
+
+    /// Tells what was learned of a bucket. Need not arrive.
+    async fn learned(&self, facts: BucketFacts);
+
+    /// Waits until a destination commit may begin: the write window is open and this assignment is confirmed. To be
+    /// called right before the request (PutObject's last bytes, CompleteMultipartUpload, CopyObject, DeleteObject).
+    async fn may_commit(&self) -> Result<(), Lost>;
+
+    /// Whether a commit may begin at this very moment, without waiting.
+    fn may_commit_now(&self) -> bool;
+}
+
+/// What a report says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How the assignment stands.
+    pub outcome: Outcome,
+    /// The cursor of the report before.
+    pub previous_cursor: Option<Key>,
+    /// Everything up to and including this key is done.
+    pub cursor: Option<Key>,
+    /// What was done since the report before.
+    pub counters: Counters,
+    /// Keys that could not be brought in step since the report before.
+    pub failures: Vec<Failure>,
+}
+
+/// What a session tells a worker.
+pub struct Orders {
+    /// The assignment is lost: drop everything at once, without a word. Uploads stay open; their intents are on the
+    /// server, and the next holder aborts or resumes them.
+    pub lost: CancellationToken,
+    /// Let go in an orderly way: finish or abort what is in flight, abort open uploads, report `Yielded`.
+    pub stop: CancellationToken,
+    /// The server asks to cut the range.
+    pub split: mpsc::Receiver<()>,
+}

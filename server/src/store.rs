@@ -1,0 +1,378 @@
+//! The seam to the database, which is the only truth. Each method is one transaction, named for what happens. A
+//! method that returned `Ok` is on disk: an acknowledgement sent after it survives any crash.
+//!
+//! Times come from the caller. Nothing here decides: decisions are pure functions of [`crate::plan`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use s3sync_proto::model::{
+    Agent, AgentEndpoint, Assignment, BucketFacts, Destination, Endpoint, EndpointSpec, Failure,
+    Held, Hello, Job, JobSpec, Key, Location, Name, Run, RunName, SplitProposal, State, Timestamp,
+    Trigger, UploadIntent, Verdict, WorkError, WorkReport,
+};
+use tokio::sync::watch;
+
+/// Most failures a run lists; more are only counted, and the run ends incomplete (DESIGN, decision 2).
+pub const MAX_FAILURES_PER_RUN: u64 = 100_000;
+
+/// Most ranges a run may be cut into at one destination, so that rows stay bounded.
+pub const MAX_RANGES_PER_DESTINATION: u32 = 4_096;
+
+/// How long a request id is remembered.
+pub const REQUEST_ID_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// A database behind the control plane.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Names this database; differs after a restore. Epochs of another incarnation mean nothing.
+    fn incarnation(&self) -> &str;
+
+    /// Grows after every commit that changed anything a reader could show. Only a wake-up: readers look again.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Whether the database can be written right now.
+    async fn ping(&self) -> Result<(), Error>;
+
+    // --- endpoints and jobs ---
+
+    /// All endpoints and jobs, with the revision they were read at.
+    async fn catalogue(&self) -> Result<Catalogue, Error>;
+
+    /// Applies a change that was checked against the catalogue of revision `seen`; [`Error::Moved`] when that is no
+    /// longer the newest.
+    async fn change_catalogue(
+        &self,
+        seen: u64,
+        change: CatalogueChange,
+        request: Option<RequestKey>,
+        now: Timestamp,
+    ) -> Result<Applied, Error>;
+
+    /// What an earlier request of this key made, if it is still remembered. [`Error::RequestReused`] when it was a
+    /// different request.
+    async fn remembered(
+        &self,
+        request: &RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error>;
+
+    // --- runs ---
+
+    /// Starts a run of the job as it is now, with one range per destination, or cut as the last run ended.
+    /// [`Error::RunActive`] while one is going on.
+    async fn start_run(&self, start: StartRun, now: Timestamp) -> Result<Run, Error>;
+
+    /// One run; `number` `None` means the newest.
+    async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
+
+    /// Runs, newest first, of one job or all, after the position `before` (exclusive).
+    async fn runs(
+        &self,
+        job: Option<&Name>,
+        before: Option<RunPosition>,
+        limit: u32,
+    ) -> Result<Vec<ListedRun>, Error>;
+
+    /// Runs whose row changed after `revision`, in the order of change, of one job or all.
+    async fn runs_changed_since(
+        &self,
+        revision: u64,
+        job: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<ListedRun>, Error>;
+
+    /// Begins to cancel a run: ranges nobody holds are closed, those held are to be revoked. No effect on one that
+    /// has ended.
+    async fn cancel_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error>;
+
+    /// Failures of a run by destination and key, after a position, and how many keys failed in all.
+    async fn failures(
+        &self,
+        run: &RunName,
+        after: Option<(u32, Key)>,
+        limit: u32,
+    ) -> Result<(Vec<Failure>, u64), Error>;
+
+    /// Sets why runs stand where they stand (nobody can do the work), where that differs from what is recorded.
+    async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error>;
+
+    // --- agents and sessions ---
+
+    /// All agents, by name.
+    async fn agents(&self) -> Result<Vec<Agent>, Error>;
+
+    /// Opens a session; an earlier one of the same agent ends. What the agent still holds and what is still leased
+    /// to it with that epoch is kept; the rest of its leases is released: not counted as lost when it is the same
+    /// process, counted when it is another one (the earlier died).
+    async fn open_session(&self, open: OpenSession, now: Timestamp) -> Result<Opened, Error>;
+
+    /// Records a state and prolongs the session. What was leased before the newest lease the agent has seen and is
+    /// not held was lost on the way: it is released, not counted. Returns what is leased to the session;
+    /// [`Error::SessionGone`] when it expired or was superseded.
+    async fn renew_session(
+        &self,
+        session: SessionId,
+        state: &State,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Held>, Error>;
+
+    /// The session ended in an orderly way: what it held is released, not counted.
+    async fn close_session(&self, session: SessionId, now: Timestamp) -> Result<(), Error>;
+
+    /// Ends sessions that were due before `now`: what they held is released and counted as lost. The epoch stays,
+    /// so a late report counts until the work is leased again.
+    async fn expire_sessions(&self, now: Timestamp) -> Result<Vec<SessionId>, Error>;
+
+    /// After a start of the server: no session expires before `until` (nobody could renew while it was away).
+    async fn extend_sessions(&self, until: Timestamp) -> Result<(), Error>;
+
+    // --- work ---
+
+    /// What a dispatch decision is made of. At most `limit` ready ranges, spread over the runs.
+    async fn snapshot(&self, limit: u32, now: Timestamp) -> Result<Snapshot, Error>;
+
+    /// Leases ranges. Grants whose row or session is no longer as it was seen are left out of the answer.
+    async fn lease(
+        &self,
+        grants: Vec<Grant>,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Assignment)>, Error>;
+
+    /// Applies a report, all of it or nothing. Closes the run when it was the last one.
+    /// [`Error::Invalid`] when it contradicts itself or the row.
+    async fn report(&self, report: WorkReport, now: Timestamp) -> Result<Verdict, Error>;
+
+    /// An assignment comes back unstarted; not counted as lost. It is not offered to the same agent again within
+    /// [`crate::plan::REFUSAL_PAUSE`].
+    async fn refuse(
+        &self,
+        held: Held,
+        agent: &Name,
+        error: &WorkError,
+        now: Timestamp,
+    ) -> Result<Verdict, Error>;
+
+    /// Cuts a range. A proposal that comes twice is applied once and acknowledged twice.
+    async fn split(&self, proposal: SplitProposal, now: Timestamp) -> Result<Verdict, Error>;
+
+    /// Records that an upload is about to begin, or its id.
+    async fn upload_intent(&self, intent: UploadIntent, now: Timestamp) -> Result<Verdict, Error>;
+
+    /// Merges what was learned of a bucket into what is known.
+    async fn learn(&self, facts: BucketFacts) -> Result<(), Error>;
+}
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The catalogue changed since it was read: read again, check again.
+    #[error("the catalogue changed meanwhile")]
+    Moved,
+    /// There is no such thing.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The job has a run that has not ended.
+    #[error("{0} has not ended")]
+    RunActive(RunName),
+    /// The request id was used for a different request.
+    #[error("the request id was used for a different request")]
+    RequestReused,
+    /// The session expired or was superseded.
+    #[error("the session is gone")]
+    SessionGone,
+    /// A message contradicts itself or what is recorded.
+    #[error("{0}")]
+    Invalid(String),
+    /// The database cannot be used.
+    #[error("the database cannot be used")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// All endpoints and jobs.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    /// Grows with each change of them.
+    pub revision: u64,
+    /// The endpoints.
+    pub endpoints: BTreeMap<Name, Endpoint>,
+    /// The jobs, without warnings.
+    pub jobs: BTreeMap<Name, Job>,
+}
+
+/// A change of the catalogue.
+#[derive(Clone, Debug)]
+pub enum CatalogueChange {
+    /// Create or replace an endpoint.
+    PutEndpoint {
+        /// Which.
+        name: Name,
+        /// Its settings.
+        spec: EndpointSpec,
+    },
+    /// Delete an endpoint and what was learned of its buckets.
+    DeleteEndpoint {
+        /// Which.
+        name: Name,
+    },
+    /// Create or replace a job.
+    PutJob {
+        /// Which.
+        name: Name,
+        /// Its settings.
+        spec: Box<JobSpec>,
+    },
+    /// Delete a job with its runs; [`Error::RunActive`] while one is going on.
+    DeleteJob {
+        /// Which.
+        name: Name,
+    },
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was made.
+    Fresh,
+    /// A request with the same id had made it before.
+    Repeated,
+}
+
+/// A client's request id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// The RPC.
+    pub method: &'static str,
+    /// The id the client chose.
+    pub id: String,
+    /// Digest of the request, to tell a repetition from a reuse.
+    pub fingerprint: String,
+    /// Name of the resource that the request makes or changes; for a run it is set by the store.
+    pub resource: String,
+}
+
+/// A run to start.
+#[derive(Clone, Debug)]
+pub struct StartRun {
+    /// The job.
+    pub job: Name,
+    /// What started it.
+    pub trigger: Trigger,
+    /// W3C trace context; may be empty.
+    pub traceparent: String,
+    /// The client's request id. A repetition returns the run that was started then.
+    pub request: Option<RequestKey>,
+}
+
+/// Where a run stands in the order of all runs; grows with each run.
+pub type RunPosition = u64;
+
+/// A run with its position and the revision of its last change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedRun {
+    /// Position in the order of all runs.
+    pub position: RunPosition,
+    /// Revision of its last change.
+    pub revision: u64,
+    /// The run.
+    pub run: Run,
+}
+
+/// A session, by the number the store gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A session to open.
+#[derive(Clone, Debug)]
+pub struct OpenSession {
+    /// What the agent said.
+    pub hello: Hello,
+    /// Features both sides know.
+    pub features: Vec<String>,
+    /// When it expires unless it is renewed.
+    pub until: Timestamp,
+}
+
+/// A session that was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its number.
+    pub session: SessionId,
+    /// The session of the same agent that ended by it.
+    pub superseded: Option<SessionId>,
+    /// What is leased to it.
+    pub confirmed: Vec<Held>,
+}
+
+/// What a dispatch decision is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Open sessions.
+    pub sessions: Vec<SessionView>,
+    /// Ranges that nobody holds and that are due, in the order they became ready.
+    pub ready: Vec<RangeView>,
+    /// Ranges that are held, for splits and revocations.
+    pub leased: Vec<LeasedView>,
+}
+
+/// A session, as far as a dispatch decision needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionView {
+    /// Its number.
+    pub session: SessionId,
+    /// Whose.
+    pub agent: Name,
+    /// The agent's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Endpoints it has credentials for.
+    pub endpoints: Vec<AgentEndpoint>,
+    /// How many assignments it would hold at most.
+    pub capacity: u32,
+    /// How many it holds.
+    pub held: u32,
+    /// It takes nothing new.
+    pub draining: bool,
+}
+
+/// A range, as far as a dispatch decision needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RangeView {
+    /// Its number, and the epoch it has now.
+    pub held: Held,
+    /// The run it is of.
+    pub run: RunName,
+    /// Where objects come from.
+    pub source: Location,
+    /// Where they go.
+    pub destination: Destination,
+    /// The run is being cancelled: only left-over uploads are to be aborted.
+    pub reap: bool,
+    /// Agent that refused it lately.
+    pub refused_by: Option<Name>,
+}
+
+/// A range that is held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeasedView {
+    /// The range.
+    pub range: RangeView,
+    /// Who holds it.
+    pub session: SessionId,
+    /// When it was leased.
+    pub since: Timestamp,
+    /// The run is being cancelled: the holder is to let go.
+    pub revoke: bool,
+    /// Ranges the destination has in this run, open and done.
+    pub siblings: u32,
+}
+
+/// A decision to lease a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The range with the epoch it was seen with.
+    pub held: Held,
+    /// Who gets it.
+    pub session: SessionId,
+}
