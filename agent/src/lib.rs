@@ -1,5 +1,6 @@
 //! The hands of s3sync: an agent dials out to the server, takes assignments, does the work against S3 and reports.
 //! It keeps nothing on disk; it can die at any moment.
 
+pub mod clock;
 pub mod s3;
 pub mod work;
