@@ -1,1 +1,4 @@
-//! tests of s3sync.
+//! What the tests, benchmarks and the demo share: real processes, a lab, and bounded waiting.
+
+pub mod process;
+pub mod wait;
