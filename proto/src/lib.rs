@@ -3,7 +3,11 @@
 //!
 //! Generated types ([`pb`]) are named here, in the server's gRPC layer and in tests, and nowhere else.
 
+pub mod client;
+pub mod json;
 pub mod model;
+pub mod status;
+pub mod wire;
 
 /// Generated code. Only the wire's edge names it.
 #[allow(

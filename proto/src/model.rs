@@ -23,7 +23,7 @@ pub use job::{
     Location, MAX_DESTINATIONS, OverlapPolicy, Schedule, Timing, Warning,
 };
 pub use key::{Key, KeyRange, MAX_KEY_BYTES};
-pub use name::{MAX_NAME_CHARS, Name, RunName};
+pub use name::{MAX_NAME_CHARS, Name, NotAName, RunName};
 pub use run::{DestinationProgress, Run, RunState, Trigger};
 pub use time::Timestamp;
 pub use work::{

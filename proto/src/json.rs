@@ -1,0 +1,57 @@
+//! The proto JSON form of resources: what `-o json` prints and what other tools expect.
+
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+
+use crate::model::{Agent, Endpoint, Failure, Job, Run};
+use crate::{pb, wire};
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(pb::DESCRIPTORS).expect("the build script wrote valid descriptors")
+});
+
+/// A resource that has a JSON form.
+pub trait Resource {
+    /// Its JSON form: field names in lowerCamelCase, 64-bit numbers as text, times as RFC 3339, defaults left out.
+    fn to_json(&self) -> serde_json::Value;
+}
+
+impl Resource for Endpoint {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Endpoint", &wire::endpoint_to(self.clone()))
+    }
+}
+
+impl Resource for Job {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Job", &wire::job_to(self.clone()))
+    }
+}
+
+impl Resource for Run {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Run", &wire::run_to(self.clone()))
+    }
+}
+
+impl Resource for Failure {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Failure", &wire::failure_to(self.clone()))
+    }
+}
+
+impl Resource for Agent {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Agent", &wire::agent_to(self.clone()))
+    }
+}
+
+fn json(name: &str, message: &impl prost::Message) -> serde_json::Value {
+    let descriptor = POOL.get_message_by_name(name).expect("the message is in the contract");
+    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice())
+        .expect("an encoded message decodes by its own descriptor");
+    dynamic
+        .serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new())
+        .expect("a message of plain fields has a JSON form")
+}

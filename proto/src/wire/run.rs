@@ -1,0 +1,367 @@
+//! Runs, counters, failures.
+
+use super::{Problems, int64, job, names, time_from, time_to};
+use crate::model::{
+    Counters, DestinationProgress, Failure, FailureClass, Invalid, Key, MAX_KEY_BYTES, Run,
+    RunName, RunState, Timestamp, Trigger, WorkError,
+};
+use crate::pb::{agent::v1 as agent_pb, v1 as pb};
+
+/// A run as a server sent it.
+///
+/// # Errors
+/// Every problem of the fields.
+pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
+    let pb::Run {
+        name,
+        state,
+        state_reason,
+        trigger,
+        job_generation,
+        destinations,
+        totals: _,
+        create_time,
+        start_time,
+        end_time,
+        traceparent,
+    } = run;
+    let mut problems = Problems::default();
+    let (job, number) = names::parse_run(&name)?;
+    let name = number.map(|number| RunName { job, number });
+    let state = problems.choice("state", state, run_state);
+    let trigger = problems.choice("trigger", trigger, self::trigger);
+    let destinations: Vec<_> =
+        destinations.into_iter().map(|one| progress(one, &mut problems)).collect();
+    let run = || {
+        Some(Run {
+            name: name?,
+            state: state?,
+            reason: state_reason,
+            trigger: trigger?,
+            job_generation: u64::try_from(job_generation).unwrap_or_default(),
+            destinations: destinations.into_iter().collect::<Option<_>>()?,
+            created: time_from(create_time).unwrap_or_default(),
+            started: time_from(start_time),
+            ended: time_from(end_time),
+            traceparent,
+        })
+    };
+    problems.finish(run())
+}
+
+/// A run for the wire.
+#[must_use]
+pub fn run_to(run: Run) -> pb::Run {
+    let totals = run.totals();
+    let Run {
+        name,
+        state,
+        reason,
+        trigger,
+        job_generation,
+        destinations,
+        created,
+        started,
+        ended,
+        traceparent,
+    } = run;
+    pb::Run {
+        name: name.to_string(),
+        state: run_state_to(state).into(),
+        state_reason: reason,
+        trigger: trigger_to(trigger).into(),
+        job_generation: int64(job_generation),
+        destinations: destinations.into_iter().map(progress_to).collect(),
+        totals: Some(counters_to(totals)),
+        create_time: time_to(created),
+        start_time: started.and_then(time_to),
+        end_time: ended.and_then(time_to),
+        traceparent,
+    }
+}
+
+fn run_state(state: pb::RunState) -> Option<RunState> {
+    Some(match state {
+        pb::RunState::Unspecified => return None,
+        pb::RunState::Pending => RunState::Pending,
+        pb::RunState::Running => RunState::Running,
+        pb::RunState::Paused => RunState::Paused,
+        pb::RunState::AwaitingApproval => RunState::AwaitingApproval,
+        pb::RunState::Cancelling => RunState::Cancelling,
+        pb::RunState::Succeeded => RunState::Succeeded,
+        pb::RunState::FinishedWithFailures => RunState::FinishedWithFailures,
+        pb::RunState::Incomplete => RunState::Incomplete,
+        pb::RunState::Failed => RunState::Failed,
+        pb::RunState::Cancelled => RunState::Cancelled,
+    })
+}
+
+fn run_state_to(state: RunState) -> pb::RunState {
+    match state {
+        RunState::Pending => pb::RunState::Pending,
+        RunState::Running => pb::RunState::Running,
+        RunState::Paused => pb::RunState::Paused,
+        RunState::AwaitingApproval => pb::RunState::AwaitingApproval,
+        RunState::Cancelling => pb::RunState::Cancelling,
+        RunState::Succeeded => pb::RunState::Succeeded,
+        RunState::FinishedWithFailures => pb::RunState::FinishedWithFailures,
+        RunState::Incomplete => pb::RunState::Incomplete,
+        RunState::Failed => pb::RunState::Failed,
+        RunState::Cancelled => pb::RunState::Cancelled,
+    }
+}
+
+fn trigger(trigger: pb::Trigger) -> Option<Trigger> {
+    Some(match trigger {
+        pb::Trigger::Unspecified => return None,
+        pb::Trigger::Manual => Trigger::Manual,
+        pb::Trigger::Schedule => Trigger::Schedule,
+        pb::Trigger::Start => Trigger::Start,
+        pb::Trigger::Events => Trigger::Events,
+        pb::Trigger::Retry => Trigger::Retry,
+        pb::Trigger::Plan => Trigger::Plan,
+    })
+}
+
+fn trigger_to(trigger: Trigger) -> pb::Trigger {
+    match trigger {
+        Trigger::Manual => pb::Trigger::Manual,
+        Trigger::Schedule => pb::Trigger::Schedule,
+        Trigger::Start => pb::Trigger::Start,
+        Trigger::Events => pb::Trigger::Events,
+        Trigger::Retry => pb::Trigger::Retry,
+        Trigger::Plan => pb::Trigger::Plan,
+    }
+}
+
+fn progress(
+    progress: pb::DestinationProgress,
+    problems: &mut Problems,
+) -> Option<DestinationProgress> {
+    let pb::DestinationProgress {
+        endpoint,
+        bucket,
+        prefix,
+        counters,
+        open_ranges,
+        leased_ranges,
+        done_ranges,
+    } = progress;
+    let location =
+        job::location("destinations", Some(pb::Location { endpoint, bucket, prefix }), problems);
+    let count = |number: i32| u32::try_from(number).unwrap_or_default();
+    Some(DestinationProgress {
+        location: location?,
+        counters: counters.map(|counters| counters_in(counters, problems)).unwrap_or_default(),
+        open_ranges: count(open_ranges),
+        leased_ranges: count(leased_ranges),
+        done_ranges: count(done_ranges),
+    })
+}
+
+fn progress_to(progress: DestinationProgress) -> pb::DestinationProgress {
+    let DestinationProgress { location, counters, open_ranges, leased_ranges, done_ranges } =
+        progress;
+    let pb::Location { endpoint, bucket, prefix } = job::location_to(location);
+    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    pb::DestinationProgress {
+        endpoint,
+        bucket,
+        prefix,
+        counters: Some(counters_to(counters)),
+        open_ranges: count(open_ranges),
+        leased_ranges: count(leased_ranges),
+        done_ranges: count(done_ranges),
+    }
+}
+
+/// Counters from the wire.
+///
+/// # Errors
+/// Every one that is negative.
+pub fn counters_from(counters: pb::Counters) -> Result<Counters, Invalid> {
+    let mut problems = Problems::default();
+    let counters = counters_in(counters, &mut problems);
+    problems.finish(Some(counters))
+}
+
+pub(super) fn counters_in(counters: pb::Counters, problems: &mut Problems) -> Counters {
+    let pb::Counters {
+        listed,
+        in_step,
+        copied,
+        failed,
+        vanished,
+        archived,
+        filtered,
+        extra,
+        deleted,
+        copied_bytes,
+        copied_server_side,
+        list_requests,
+        read_requests,
+        write_requests,
+    } = counters;
+    let mut count = |field: &str, number: i64| problems.count(&format!("counters.{field}"), number);
+    Counters {
+        listed: count("listed", listed),
+        in_step: count("in_step", in_step),
+        copied: count("copied", copied),
+        failed: count("failed", failed),
+        vanished: count("vanished", vanished),
+        archived: count("archived", archived),
+        filtered: count("filtered", filtered),
+        extra: count("extra", extra),
+        deleted: count("deleted", deleted),
+        copied_bytes: count("copied_bytes", copied_bytes),
+        copied_server_side: count("copied_server_side", copied_server_side),
+        list_requests: count("list_requests", list_requests),
+        read_requests: count("read_requests", read_requests),
+        write_requests: count("write_requests", write_requests),
+    }
+}
+
+/// Counters for the wire.
+#[must_use]
+pub fn counters_to(counters: Counters) -> pb::Counters {
+    let Counters {
+        listed,
+        in_step,
+        copied,
+        failed,
+        vanished,
+        archived,
+        filtered,
+        extra,
+        deleted,
+        copied_bytes,
+        copied_server_side,
+        list_requests,
+        read_requests,
+        write_requests,
+    } = counters;
+    pb::Counters {
+        listed: int64(listed),
+        in_step: int64(in_step),
+        copied: int64(copied),
+        failed: int64(failed),
+        vanished: int64(vanished),
+        archived: int64(archived),
+        filtered: int64(filtered),
+        extra: int64(extra),
+        deleted: int64(deleted),
+        copied_bytes: int64(copied_bytes),
+        copied_server_side: int64(copied_server_side),
+        list_requests: int64(list_requests),
+        read_requests: int64(read_requests),
+        write_requests: int64(write_requests),
+    }
+}
+
+/// A failure from the wire.
+///
+/// # Errors
+/// Every problem of the fields.
+pub fn failure_from(failure: pb::Failure) -> Result<Failure, Invalid> {
+    let pb::Failure {
+        key,
+        destination,
+        class,
+        code,
+        message,
+        s3_request_id,
+        attempts,
+        first_time,
+        last_time,
+    } = failure;
+    let mut problems = Problems::default();
+    let key = self::key("key", key, &mut problems);
+    let class = problems.choice("class", class, self::class);
+    let first = time_from(first_time).unwrap_or_default();
+    let failure = || {
+        Some(Failure {
+            key: key?,
+            destination: u32::try_from(destination).unwrap_or_default(),
+            class: class?,
+            code,
+            message,
+            s3_request_id,
+            attempts: u32::try_from(attempts).unwrap_or_default(),
+            first,
+            last: time_from(last_time).unwrap_or(first),
+        })
+    };
+    problems.finish(failure())
+}
+
+/// A failure for the wire.
+#[must_use]
+pub fn failure_to(failure: Failure) -> pb::Failure {
+    let Failure { key, destination, class, code, message, s3_request_id, attempts, first, last } =
+        failure;
+    pb::Failure {
+        key: key.into_bytes(),
+        destination: i32::try_from(destination).unwrap_or(i32::MAX),
+        class: class_to(class).into(),
+        code,
+        message,
+        s3_request_id,
+        attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        first_time: time_to(first),
+        last_time: time_to(last),
+    }
+}
+
+pub(super) fn key(field: &str, bytes: prost::bytes::Bytes, problems: &mut Problems) -> Option<Key> {
+    if bytes.len() > MAX_KEY_BYTES {
+        problems
+            .add(field, format!("has {} bytes; a key has at most {MAX_KEY_BYTES}", bytes.len()));
+        return None;
+    }
+    Some(Key::new(bytes))
+}
+
+pub(super) fn class(class: pb::FailureClass) -> Option<FailureClass> {
+    Some(match class {
+        pb::FailureClass::Unspecified => return None,
+        pb::FailureClass::Throttled => FailureClass::Throttled,
+        pb::FailureClass::Transient => FailureClass::Transient,
+        pb::FailureClass::Changed => FailureClass::Changed,
+        pb::FailureClass::Permanent => FailureClass::Permanent,
+        pb::FailureClass::Archived => FailureClass::Archived,
+        pb::FailureClass::Poison => FailureClass::Poison,
+    })
+}
+
+pub(super) fn class_to(class: FailureClass) -> pb::FailureClass {
+    match class {
+        FailureClass::Throttled => pb::FailureClass::Throttled,
+        FailureClass::Transient => pb::FailureClass::Transient,
+        FailureClass::Changed => pb::FailureClass::Changed,
+        FailureClass::Permanent => pb::FailureClass::Permanent,
+        FailureClass::Archived => pb::FailureClass::Archived,
+        FailureClass::Poison => pb::FailureClass::Poison,
+    }
+}
+
+pub(super) fn work_error(
+    error: Option<agent_pb::WorkError>,
+    problems: &mut Problems,
+) -> Option<WorkError> {
+    let Some(agent_pb::WorkError { class, code, message }) = error else {
+        problems.add("error", "is missing");
+        return None;
+    };
+    let class = problems.choice("error.class", class, self::class);
+    Some(WorkError { class: class?, code, message })
+}
+
+pub(super) fn work_error_to(error: WorkError) -> agent_pb::WorkError {
+    let WorkError { class, code, message } = error;
+    agent_pb::WorkError { class: class_to(class).into(), code, message }
+}
+
+/// The time of a wire message that must have one.
+pub(super) fn time(time: Option<prost_types::Timestamp>) -> Timestamp {
+    time_from(time).unwrap_or_default()
+}
