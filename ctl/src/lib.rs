@@ -1,1 +1,63 @@
-//! ctl of s3sync.
+//! `s3syncctl`, the hand tool of s3sync: declares what should be, shows what is, and waits for it. Data goes to
+//! stdout, everything else to stderr.
+
+mod args;
+mod cmd;
+mod connect;
+mod exit;
+mod manifest;
+mod render;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+
+pub use args::Args;
+pub use exit::{Exit, Failure};
+
+/// Where a command writes, and what it may ask.
+pub struct Terminal<'a> {
+    /// Data.
+    pub out: &'a mut dyn std::io::Write,
+    /// Everything else.
+    pub err: &'a mut dyn std::io::Write,
+    /// Whether a person can be asked.
+    pub interactive: bool,
+}
+
+/// The program: parses, runs, says how it ended. Exit codes are those of the README.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = Args::command().try_get_matches_from(arguments);
+    let args = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are data and no failure; clap knows which is which.
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            return if error.print().is_ok() { code.into() } else { Exit::Error.into() };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start: {error}");
+            return Exit::Error.into();
+        }
+    };
+    let interactive = std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
+    let terminal = Terminal { out: &mut out, err: &mut err, interactive };
+    runtime.block_on(run(args, terminal)).into()
+}
+
+/// Runs one command; failures are written to `terminal.err`.
+pub async fn run(args: Args, mut terminal: Terminal<'_>) -> Exit {
+    match cmd::run(args, &mut terminal).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // When even stderr is gone, the exit code is all that is left to say.
+            let written = failure.write(terminal.err);
+            if written.is_ok() { failure.exit } else { Exit::Error }
+        }
+    }
+}

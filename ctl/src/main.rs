@@ -1,3 +1,5 @@
-//! Placeholder entry point.
+//! `s3syncctl`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    s3sync_ctl::main_with(std::env::args_os())
+}

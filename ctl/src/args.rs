@@ -1,0 +1,325 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use s3sync_proto::model::Name;
+
+use crate::manifest::parse_duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  s3syncctl apply -f media.yaml                declare endpoints and jobs
+  s3syncctl job run media --wait               bring the buckets in step and wait for it
+  s3syncctl run watch                          see what is going on
+  s3syncctl run failures media                 what could not be brought in step, and why
+
+Exit codes: 0 done, 1 error, 2 usage or bad input, 3 not found, 4 conflict, 5 precondition, 6 not allowed,
+7 server not reachable, 9 finished with failures, 10 run failed, 11 run cancelled.";
+
+/// Declares what s3sync keeps in step, and shows how it stands.
+#[derive(Debug, Parser)]
+#[command(name = "s3syncctl", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Args {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    /// How to print.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the server.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Connection {
+    /// URL of the server.
+    #[arg(
+        long,
+        global = true,
+        env = "S3SYNC_SERVER",
+        default_value = "http://127.0.0.1:7400",
+        value_name = "URL"
+    )]
+    pub(crate) server: String,
+    /// File with the API token.
+    #[arg(long, global = true, env = "S3SYNC_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Authorities to trust instead of the system's (PEM).
+    #[arg(long, global = true, env = "S3SYNC_CA_FILE", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Certificate to show the server (PEM).
+    #[arg(
+        long,
+        global = true,
+        env = "S3SYNC_CLIENT_CERT",
+        value_name = "FILE",
+        requires = "client_key"
+    )]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Key of that certificate (PEM).
+    #[arg(
+        long,
+        global = true,
+        env = "S3SYNC_CLIENT_KEY",
+        value_name = "FILE",
+        requires = "client_cert"
+    )]
+    pub(crate) client_key: Option<PathBuf>,
+    /// Send the token even without TLS to another machine.
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For people with wide windows.
+    Wide,
+    /// One JSON value; of a single resource, the JSON form of its proto message.
+    Json,
+    /// One JSON value a line.
+    Jsonl,
+    /// For people and for `apply`.
+    Yaml,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create or change what files declare; other resources stay as they are.
+    Apply {
+        /// A file, `-`, or a folder of .yaml files.
+        #[arg(short, long, value_name = "FILE|DIR")]
+        file: PathBuf,
+        /// Check and say what would happen; change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Show what `apply` would change, field by field.
+    Diff {
+        /// A file, `-`, or a folder of .yaml files.
+        #[arg(short, long, value_name = "FILE|DIR")]
+        file: PathBuf,
+    },
+    /// Show one resource, or all of a kind.
+    Get {
+        /// What kind.
+        kind: Kind,
+        /// Its name.
+        name: Option<Name>,
+    },
+    /// Delete an endpoint or a job. Objects in S3 stay as they are.
+    Delete {
+        /// What kind.
+        kind: Kind,
+        /// Its name.
+        name: Name,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Jobs: what to keep in step.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Runs: executions of jobs. A run is named JOB/NUMBER, or JOB for its newest run.
+    #[command(subcommand)]
+    Run(RunCommand),
+    /// Endpoints: where S3 is spoken.
+    #[command(subcommand)]
+    Endpoint(ReadCommand),
+    /// Agents: what does the work.
+    #[command(subcommand)]
+    Agent(ReadCommand),
+}
+
+/// A kind of resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Where S3 is spoken.
+    #[value(alias = "endpoints")]
+    Endpoint,
+    /// What to keep in step.
+    #[value(alias = "jobs")]
+    Job,
+    /// What does the work.
+    #[value(alias = "agents")]
+    Agent,
+    /// An execution of a job.
+    #[value(alias = "runs")]
+    Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReadCommand {
+    /// List all.
+    List,
+    /// Show one.
+    Get {
+        /// Its name.
+        name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Create a job from flags.
+    #[command(after_help = "\
+Example:
+  s3syncctl job create media --source usw2:srcbucket/srcfolder/ --destination cnn1:destbucket/destfolder/")]
+    Create(Box<CreateJob>),
+    /// List all.
+    List,
+    /// Show one.
+    Get {
+        /// Its name.
+        name: Name,
+    },
+    /// Start a run.
+    Run {
+        /// The job.
+        name: Name,
+        /// Wait until it has ended; the exit code says how.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Delete a job and the record of its runs. Objects in S3 stay as they are.
+    Delete {
+        /// Its name.
+        name: Name,
+        /// Do not ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// A job from flags.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CreateJob {
+    /// Its name.
+    pub(crate) name: Name,
+    /// Where objects come from: ENDPOINT:BUCKET/PREFIX.
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) source: String,
+    /// Where they go: ENDPOINT:BUCKET/PREFIX; may be given several times.
+    #[arg(long = "destination", required = true, value_name = "PLACE")]
+    pub(crate) destinations: Vec<String>,
+    /// How to compare: default, size, etag, checksum or full.
+    #[arg(long)]
+    pub(crate) compare: Option<String>,
+    /// Run every so often, such as 6h.
+    #[arg(long, value_parser = parse_duration)]
+    pub(crate) every: Option<Duration>,
+    /// Queue of the source's events.
+    #[arg(long)]
+    pub(crate) queue: Option<Name>,
+    /// What happens to objects the source does not have: keep or mirror.
+    #[arg(long)]
+    pub(crate) deletes: Option<String>,
+    /// Check and say what would happen; create nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// List runs, newest first.
+    List {
+        /// Only those of this job.
+        job: Option<Name>,
+    },
+    /// Show one.
+    Get {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+    },
+    /// Print runs as they change: one until it ends, or all until interrupted.
+    Watch {
+        /// JOB/NUMBER, or JOB for its newest; all runs of all jobs when left out.
+        run: Option<RunRef>,
+    },
+    /// Wait until a run has ended; the exit code says how.
+    Wait {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Cancel a run. Writes in flight finish or are aborted; what is copied stays.
+    Cancel {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+    },
+    /// List what a run could not bring in step, and why.
+    Failures {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+        /// At most this many.
+        #[arg(long, default_value_t = 1_000)]
+        limit: u32,
+    },
+}
+
+/// How long to wait.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// Give up waiting after this time; the run goes on.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// No progress lines.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// A run as people name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunRef {
+    pub(crate) job: Name,
+    pub(crate) number: Option<u64>,
+}
+
+impl std::str::FromStr for RunRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("{text:?} is not a run; write JOB/NUMBER, or JOB for its newest run");
+        let short = text
+            .strip_prefix("jobs/")
+            .map_or_else(|| text.to_owned(), |rest| rest.replace("/runs/", "/"));
+        let (job, number) = match short.split_once('/') {
+            None => (short.as_str(), None),
+            Some((job, number)) => {
+                (job, Some(number.parse().ok().filter(|n| *n > 0).ok_or_else(refuse)?))
+            }
+        };
+        Ok(Self { job: job.parse().map_err(|_| refuse())?, number })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_named_in_three_ways() {
+        let parsed =
+            |text: &str| text.parse::<RunRef>().map(|run| (run.job.to_string(), run.number));
+        assert_eq!(parsed("media"), Ok(("media".to_owned(), None)));
+        assert_eq!(parsed("media/3"), Ok(("media".to_owned(), Some(3))));
+        assert_eq!(parsed("jobs/media/runs/3"), Ok(("media".to_owned(), Some(3))));
+        for bad in ["", "media/", "media/0", "media/x", "Media", "a/1/2"] {
+            assert!(parsed(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        use clap::CommandFactory as _;
+        Args::command().debug_assert();
+    }
+}

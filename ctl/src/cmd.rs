@@ -1,0 +1,48 @@
+//! The commands, a file for each noun or verb.
+
+mod apply;
+mod delete;
+mod diff;
+mod get;
+mod job;
+mod run;
+mod wait;
+
+use crate::args::{Args, Command, Kind, ReadCommand};
+use crate::exit::{Exit, Failure};
+use crate::{Terminal, connect};
+
+/// Runs one command.
+pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
+    let Args { connection, output, command } = args;
+    let mut client = connect::client(&connection)?;
+    let client = &mut client;
+    match command {
+        Command::Apply { file, dry_run } => apply::run(client, &file, dry_run, terminal).await,
+        Command::Diff { file } => diff::run(client, &file, terminal).await,
+        Command::Get { kind, name } => {
+            get::run(client, kind, name.as_ref(), output, terminal).await
+        }
+        Command::Delete { kind, name, yes } => {
+            delete::run(client, kind, &name, yes, terminal).await
+        }
+        Command::Job(command) => job::run(client, command, output, terminal).await,
+        Command::Run(command) => run::run(client, command, output, terminal).await,
+        Command::Endpoint(command) => read(client, Kind::Endpoint, command, output, terminal).await,
+        Command::Agent(command) => read(client, Kind::Agent, command, output, terminal).await,
+    }
+}
+
+async fn read(
+    client: &mut s3sync_proto::client::ApiClient,
+    kind: Kind,
+    command: ReadCommand,
+    output: crate::args::Output,
+    terminal: &mut Terminal<'_>,
+) -> Result<Exit, Failure> {
+    let name = match command {
+        ReadCommand::List => None,
+        ReadCommand::Get { name } => Some(name),
+    };
+    get::run(client, kind, name.as_ref(), output, terminal).await
+}

@@ -1,0 +1,406 @@
+//! What each kind shows.
+
+use s3sync_proto::model::{
+    Agent, AgentState, BucketFacts, Counters, DeleteMode, Endpoint, EtagKind, Failure,
+    FailureClass, Job, Location, Run, RunName, RunState, Timing, Trigger,
+};
+use serde_json::Value;
+
+use super::Show;
+use super::text::{age, count, labels, now, size, span, time};
+use crate::manifest::{endpoint_document, job_document};
+
+/// A run as people name it.
+pub(crate) fn run_label(name: &RunName) -> String {
+    format!("{}/{}", name.job, name.number)
+}
+
+/// How a run stands, in one line.
+pub(crate) fn progress_line(run: &Run) -> String {
+    let open: u32 = run.destinations.iter().map(|destination| destination.open_ranges).sum();
+    let leased: u32 = run.destinations.iter().map(|destination| destination.leased_ranges).sum();
+    let mut line =
+        format!("{} {}: {}", run_label(&run.name), state(run.state), work(&run.totals()));
+    if !run.state.is_terminal() {
+        line.push_str(&format!("; {open} ranges open, {leased} being worked on"));
+    }
+    if !run.reason.is_empty() {
+        line.push_str(&format!("; {}", run.reason));
+    }
+    line
+}
+
+fn work(counters: &Counters) -> String {
+    let mut parts = vec![
+        format!("{} listed", count(counters.listed)),
+        format!("{} in step", count(counters.in_step)),
+        format!("{} copied ({})", count(counters.copied), size(counters.copied_bytes)),
+    ];
+    for (number, what) in [
+        (counters.failed, "failed"),
+        (counters.vanished, "vanished"),
+        (counters.archived, "archived"),
+        (counters.deleted, "deleted"),
+    ] {
+        if number > 0 {
+            parts.push(format!("{} {what}", count(number)));
+        }
+    }
+    parts.join(", ")
+}
+
+fn state(state: RunState) -> &'static str {
+    match state {
+        RunState::Pending => "pending",
+        RunState::Running => "running",
+        RunState::Paused => "paused",
+        RunState::AwaitingApproval => "awaiting approval",
+        RunState::Cancelling => "cancelling",
+        RunState::Succeeded => "succeeded",
+        RunState::FinishedWithFailures => "finished with failures",
+        RunState::Incomplete => "incomplete",
+        RunState::Failed => "failed",
+        RunState::Cancelled => "cancelled",
+    }
+}
+
+fn trigger(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Manual => "manual",
+        Trigger::Schedule => "schedule",
+        Trigger::Start => "start",
+        Trigger::Events => "events",
+        Trigger::Retry => "retry",
+        Trigger::Plan => "plan",
+    }
+}
+
+fn place(location: &Location) -> String {
+    let Location { endpoint, bucket, prefix } = location;
+    format!("{endpoint}:{bucket}/{prefix}")
+}
+
+/// How long a run took, or has taken so far.
+fn took(run: &Run) -> String {
+    let end = run.ended.unwrap_or_else(now);
+    span(end.since(run.started.unwrap_or(run.created)).as_secs())
+}
+
+impl Show for Run {
+    const PLURAL: &'static str = "runs";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
+        &[
+            "RUN", "STATE", "TRIGGER", "LISTED", "IN STEP", "COPIED", "BYTES", "FAILED", "AGE",
+            "TOOK",
+        ],
+        &["LIST REQ", "READ REQ", "WRITE REQ", "REASON"],
+    );
+
+    fn row(&self) -> Vec<String> {
+        let totals = self.totals();
+        vec![
+            run_label(&self.name),
+            state(self.state).to_owned(),
+            trigger(self.trigger).to_owned(),
+            count(totals.listed),
+            count(totals.in_step),
+            count(totals.copied),
+            size(totals.copied_bytes),
+            count(totals.failed),
+            age(self.created, now()),
+            took(self),
+            count(totals.list_requests),
+            count(totals.read_requests),
+            count(totals.write_requests),
+            self.reason.clone(),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        let totals = self.totals();
+        let mut lines =
+            vec![line("run", run_label(&self.name)), line("state", state(self.state).to_owned())];
+        if !self.reason.is_empty() {
+            lines.push(line("reason", self.reason.clone()));
+        }
+        lines.extend([
+            line("trigger", trigger(self.trigger).to_owned()),
+            line("created", time(Some(self.created))),
+            line("started", time(self.started)),
+            line("ended", time(self.ended)),
+            line("took", took(self)),
+            line("work", work(&totals)),
+            line(
+                "requests",
+                format!(
+                    "{} list, {} read, {} write",
+                    count(totals.list_requests),
+                    count(totals.read_requests),
+                    count(totals.write_requests)
+                ),
+            ),
+        ]);
+        if totals.copied_server_side > 0 {
+            lines.push(line(
+                "inside S3",
+                format!("{} of the copied", count(totals.copied_server_side)),
+            ));
+        }
+        if totals.extra > 0 {
+            lines.push(line(
+                "extra",
+                format!("{} destination keys the source does not have", count(totals.extra)),
+            ));
+        }
+        for destination in &self.destinations {
+            let ranges = format!(
+                "{} ranges done, {} open, {} being worked on",
+                destination.done_ranges, destination.open_ranges, destination.leased_ranges
+            );
+            lines.push(line(
+                "to",
+                format!("{}: {}", place(&destination.location), work(&destination.counters)),
+            ));
+            if !self.state.is_terminal() {
+                lines.push(line("", ranges));
+            }
+        }
+        if totals.failed > 0 {
+            lines.push(line("next", format!("s3syncctl run failures {}", run_label(&self.name))));
+        }
+        lines
+    }
+}
+
+impl Show for Job {
+    const PLURAL: &'static str = "jobs";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
+        &["JOB", "SOURCE", "DESTINATIONS", "SCHEDULE", "LAST RUN"],
+        &["DELETES", "GENERATION", "AGE"],
+    );
+
+    fn row(&self) -> Vec<String> {
+        let destinations: Vec<_> =
+            self.spec.destinations.iter().map(|one| place(&one.location)).collect();
+        vec![
+            self.name.to_string(),
+            place(&self.spec.source),
+            destinations.join("\n"),
+            schedule(self),
+            self.latest_run.as_ref().map_or_else(|| "-".to_owned(), run_label),
+            deletes(self).to_owned(),
+            self.generation.to_string(),
+            age(self.created, now()),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        let mut lines =
+            vec![line("job", self.name.to_string()), line("from", place(&self.spec.source))];
+        for destination in &self.spec.destinations {
+            let mut text = place(&destination.location);
+            if !destination.agent_labels.is_empty() {
+                text.push_str(&format!(" by agents with {}", labels(&destination.agent_labels)));
+            }
+            lines.push(line("to", text));
+        }
+        lines.extend([
+            line("schedule", schedule(self)),
+            line("deletes", deletes(self).to_owned()),
+            line("generation", self.generation.to_string()),
+            line("created", time(Some(self.created))),
+            line("updated", time(Some(self.updated))),
+            line(
+                "last run",
+                self.latest_run.as_ref().map_or_else(|| "none yet".to_owned(), run_label),
+            ),
+        ]);
+        for warning in &self.warnings {
+            lines.push(line("warning", format!("{}: {}", warning.field, warning.description)));
+        }
+        lines
+    }
+
+    fn document(&self) -> Value {
+        job_document(&self.name, &self.spec)
+    }
+}
+
+fn schedule(job: &Job) -> String {
+    if job.spec.paused {
+        return "paused".to_owned();
+    }
+    match job.spec.schedule.as_ref().and_then(|schedule| schedule.timing.as_ref()) {
+        None => "when asked".to_owned(),
+        Some(Timing::Every(every)) => format!("every {}", humantime::format_duration(*every)),
+        Some(Timing::Cron { expression, timezone }) => format!("{expression} {timezone}"),
+    }
+}
+
+fn deletes(job: &Job) -> &'static str {
+    match job.spec.deletes.mode {
+        DeleteMode::Keep => "keep",
+        DeleteMode::Mirror => "mirror",
+    }
+}
+
+impl Show for Endpoint {
+    const PLURAL: &'static str = "endpoints";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["ENDPOINT", "REGION", "URL", "BUCKETS"], &["PATH STYLE", "AGE"]);
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            self.spec.region.clone(),
+            self.spec.url.clone().unwrap_or_else(|| "AWS".to_owned()),
+            self.buckets.len().to_string(),
+            self.spec.path_style.to_string(),
+            age(self.created, now()),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        let mut lines = vec![
+            line("endpoint", self.name.to_string()),
+            line("region", self.spec.region.clone()),
+            line("url", self.spec.url.clone().unwrap_or_else(|| "AWS".to_owned())),
+            line("path style", self.spec.path_style.to_string()),
+            line("created", time(Some(self.created))),
+            line("updated", time(Some(self.updated))),
+        ];
+        lines.extend(self.buckets.iter().map(|facts| line("bucket", bucket(facts))));
+        lines
+    }
+
+    fn document(&self) -> Value {
+        endpoint_document(&self.name, &self.spec)
+    }
+}
+
+fn bucket(facts: &BucketFacts) -> String {
+    let learned = |fact: Option<bool>| match fact {
+        None => "not learned yet",
+        Some(true) => "yes",
+        Some(false) => "no",
+    };
+    let etags = match facts.etags {
+        None => "not learned yet",
+        Some(EtagKind::Md5) => "MD5",
+        Some(EtagKind::Opaque) => "opaque",
+    };
+    let mut text = format!(
+        "{}: conditional writes {}, ETags {etags}, tags readable {}",
+        facts.bucket,
+        learned(facts.conditional_writes),
+        learned(facts.tags)
+    );
+    if facts.unordered_listing {
+        text.push_str(", lists keys out of order: cannot be compared");
+    }
+    text
+}
+
+impl Show for Agent {
+    const PLURAL: &'static str = "agents";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
+        &["AGENT", "STATE", "LABELS", "ENDPOINTS", "HOLDS", "LAST SEEN"],
+        &["VERSION", "CONNECTED"],
+    );
+
+    fn row(&self) -> Vec<String> {
+        let endpoints: Vec<_> = self.endpoints.iter().map(|one| one.endpoint.to_string()).collect();
+        vec![
+            self.name.to_string(),
+            agent_state(self.state).to_owned(),
+            labels(&self.labels),
+            endpoints.join(","),
+            format!("{} of {}", self.held, self.capacity),
+            age(self.last_seen, now()),
+            self.version.clone(),
+            age(self.connected, now()),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        let mut lines = vec![
+            line("agent", self.name.to_string()),
+            line("state", agent_state(self.state).to_owned()),
+            line("labels", labels(&self.labels)),
+            line("holds", format!("{} of {} ranges", self.held, self.capacity)),
+            line("version", self.version.clone()),
+            line("connected", time(Some(self.connected))),
+            line("last seen", time(Some(self.last_seen))),
+        ];
+        for endpoint in &self.endpoints {
+            let mut rules: Vec<_> = endpoint
+                .allow
+                .iter()
+                .map(|rule| {
+                    let bucket = rule.bucket.as_deref().unwrap_or("*");
+                    let verbs: Vec<_> =
+                        rule.verbs.iter().map(|verb| format!("{verb:?}").to_lowercase()).collect();
+                    format!("{} in {bucket}/{}*", verbs.join("+"), rule.prefix)
+                })
+                .collect();
+            if rules.is_empty() {
+                rules.push("everything but delete".to_owned());
+            }
+            let text = format!(
+                "{} ({}): {}",
+                endpoint.endpoint,
+                endpoint.credential_kind,
+                rules.join("; ")
+            );
+            lines.push(line("endpoint", text));
+        }
+        lines
+    }
+}
+
+fn agent_state(state: AgentState) -> &'static str {
+    match state {
+        AgentState::Online => "online",
+        AgentState::Draining => "draining",
+        AgentState::Offline => "offline",
+    }
+}
+
+impl Show for Failure {
+    const PLURAL: &'static str = "failures";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["KEY", "CLASS", "CODE", "MESSAGE"], &["DESTINATION", "ATTEMPTS", "REQUEST ID", "LAST"]);
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.key.to_string(),
+            class(self.class).to_owned(),
+            self.code.clone(),
+            self.message.clone(),
+            self.destination.to_string(),
+            self.attempts.to_string(),
+            self.s3_request_id.clone(),
+            time(Some(self.last)),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let heads = Self::COLUMNS.0.iter().chain(Self::COLUMNS.1).map(|head| head.to_lowercase());
+        heads.zip(self.row()).collect()
+    }
+}
+
+fn class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Throttled => "throttled",
+        FailureClass::Transient => "transient",
+        FailureClass::Changed => "changed",
+        FailureClass::Permanent => "permanent",
+        FailureClass::Archived => "archived",
+        FailureClass::Poison => "poison",
+    }
+}
