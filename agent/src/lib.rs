@@ -2,5 +2,12 @@
 //! It keeps nothing on disk; it can die at any moment.
 
 pub mod clock;
+pub mod compare;
+pub mod copy;
+pub mod limits;
+pub mod meter;
+pub mod retry;
 pub mod s3;
+pub mod scan;
 pub mod work;
+pub mod worker;

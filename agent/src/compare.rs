@@ -1,0 +1,202 @@
+//! Pure. Whether a destination object is in step with its source, from what listings say, and from the stamp that a
+//! copy leaves behind where listings cannot say it.
+
+use std::time::Duration;
+
+use s3sync_proto::model::{CompareMode, EtagKind, Key, Timestamp};
+
+/// Name of the user metadata that says what a destination object is a copy of.
+pub const STAMP: &str = "s3sync-source";
+
+/// A destination newer than its source by more than this is in step although their ETags cannot be compared. S3 takes
+/// a multipart upload's time at its beginning, and an upload may be open for 7 days before the usual lifecycle rule
+/// aborts it; a day more for clocks and patience.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+
+/// An object as a listing shows it; the key is relative to the prefix of its side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Key without prefix.
+    pub key: Key,
+    /// Size in bytes.
+    pub size: u64,
+    /// ETag without quotes.
+    pub etag: String,
+    /// When it was last changed.
+    pub modified: Timestamp,
+    /// Storage class; empty means STANDARD.
+    pub storage_class: String,
+}
+
+/// What is known of the ETags on both sides. `None`: nothing yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Of the source bucket.
+    pub source: Option<EtagKind>,
+    /// Of the destination bucket.
+    pub destination: Option<EtagKind>,
+}
+
+/// What to do with a key that both sides have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing.
+    InStep,
+    /// Copy it.
+    Copy,
+    /// Ask the destination for its stamp: in step when it matches, else copy.
+    AskStamp,
+}
+
+/// Decides from listings alone. `None`: the mode needs more than this version can do.
+///
+/// As long as the kind of a side's ETags is unknown, two different MD5-like ETags prove neither way: the buckets may
+/// be encrypted with KMS. Then the stamp is asked for, also of an old object, and a missing stamp means copy. The
+/// first few such copies teach the kinds, so the price of not knowing is a few copies and HEADs, never a missed edit.
+#[must_use]
+pub fn decide(
+    mode: CompareMode,
+    source: &Found,
+    destination: &Found,
+    kinds: Kinds,
+) -> Option<Decision> {
+    if source.size != destination.size {
+        return Some(Decision::Copy);
+    }
+    let same_etag = !source.etag.is_empty() && source.etag == destination.etag;
+    match mode {
+        CompareMode::Size => Some(Decision::InStep),
+        CompareMode::Etag if same_etag => Some(Decision::InStep),
+        CompareMode::Etag => Some(Decision::Copy),
+        CompareMode::Default if same_etag => Some(Decision::InStep),
+        CompareMode::Default => Some(by_kind(source, destination, kinds)),
+        CompareMode::Checksum | CompareMode::Full => None,
+    }
+}
+
+fn by_kind(source: &Found, destination: &Found, kinds: Kinds) -> Decision {
+    let opaque = |etag: &str, kind| kind == Some(EtagKind::Opaque) || !is_md5_like(etag);
+    if opaque(&source.etag, kinds.source) || opaque(&destination.etag, kinds.destination) {
+        let newer_by = destination.modified.since(source.modified);
+        return if newer_by > SETTLED_AFTER { Decision::InStep } else { Decision::AskStamp };
+    }
+    if kinds.source.is_some() && kinds.destination.is_some() {
+        Decision::Copy
+    } else {
+        Decision::AskStamp
+    }
+}
+
+/// Whether an ETag can be the MD5 of the bytes: 32 hex digits. That of a multipart object has `-N` behind.
+#[must_use]
+pub fn is_md5_like(etag: &str) -> bool {
+    etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The number of parts an ETag speaks of, when it is one of a multipart object.
+#[must_use]
+pub fn parts_of(etag: &str) -> Option<u32> {
+    let (digest, parts) = etag.split_once('-')?;
+    if is_md5_like(digest) { parts.parse().ok().filter(|parts| *parts > 0) } else { None }
+}
+
+/// The stamp of a copy of this source: its ETag and its time in whole seconds, since a HEAD tells no finer.
+#[must_use]
+pub fn stamp(etag: &str, modified: Timestamp) -> String {
+    format!("{etag}/{}", modified.as_micros().div_euclid(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const A: &str = "0cc175b9c0f1b6a831c399e269772661";
+    const B: &str = "92eb5ffee6ae2fec3ad71c777531578f";
+    const MULTI: &str = "0cc175b9c0f1b6a831c399e269772661-3";
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn found(size: u64, etag: &str, days: u32) -> Found {
+        Found {
+            key: Key::from("k"),
+            size,
+            etag: etag.into(),
+            modified: Timestamp::default().plus(DAY * days),
+            storage_class: String::new(),
+        }
+    }
+
+    fn kinds(source: Option<EtagKind>, destination: Option<EtagKind>) -> Kinds {
+        Kinds { source, destination }
+    }
+
+    #[test]
+    fn the_rule_case_by_case() {
+        use Decision::{AskStamp, Copy, InStep};
+        let md5 = Some(EtagKind::Md5);
+        let opaque = Some(EtagKind::Opaque);
+        let cases = [
+            ("sizes differ", found(2, A, 0), found(1, A, 99), kinds(md5, md5), Copy),
+            ("same ETag", found(1, A, 9), found(1, A, 0), kinds(None, opaque), InStep),
+            (
+                "same multipart ETag",
+                found(1, MULTI, 9),
+                found(1, MULTI, 0),
+                kinds(md5, md5),
+                InStep,
+            ),
+            ("MD5s differ, however old", found(1, A, 0), found(1, B, 99), kinds(md5, md5), Copy),
+            ("multipart, fresh", found(1, MULTI, 0), found(1, B, 8), kinds(md5, md5), AskStamp),
+            ("multipart, settled", found(1, MULTI, 0), found(1, B, 9), kinds(md5, md5), InStep),
+            ("multipart, older", found(1, MULTI, 9), found(1, B, 0), kinds(md5, md5), AskStamp),
+            ("KMS here", found(1, A, 0), found(1, B, 1), kinds(md5, opaque), AskStamp),
+            ("KMS there, settled", found(1, A, 0), found(1, B, 9), kinds(opaque, md5), InStep),
+            ("kind unknown", found(1, A, 0), found(1, B, 0), kinds(None, md5), AskStamp),
+            ("kind unknown, old", found(1, A, 0), found(1, B, 99), kinds(md5, None), AskStamp),
+            ("no ETag at all", found(1, "", 0), found(1, "", 0), kinds(None, None), AskStamp),
+        ];
+        for (name, source, destination, kinds, expected) in cases {
+            let decision = decide(CompareMode::Default, &source, &destination, kinds);
+            assert_eq!(decision, Some(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_modes_look_at_what_they_name() {
+        let (one, other) = (found(1, A, 0), found(1, B, 0));
+        let decide = |mode| decide(mode, &one, &other, Kinds::default());
+        assert_eq!(decide(CompareMode::Size), Some(Decision::InStep));
+        assert_eq!(decide(CompareMode::Etag), Some(Decision::Copy));
+        assert_eq!(decide(CompareMode::Full), None);
+    }
+
+    #[test]
+    fn etags_of_multipart_objects_tell_their_parts() {
+        assert_eq!(parts_of(MULTI), Some(3));
+        for etag in [A, "", "x-1", "0cc175b9c0f1b6a831c399e269772661-0"] {
+            assert_eq!(parts_of(etag), None, "{etag}");
+        }
+    }
+
+    fn etag() -> impl Strategy<Value = &'static str> {
+        prop_oneof![Just(A), Just(B), Just(MULTI), Just("opaque"), Just("")]
+    }
+
+    fn kind() -> impl Strategy<Value = Option<EtagKind>> {
+        prop_oneof![Just(None), Just(Some(EtagKind::Md5)), Just(Some(EtagKind::Opaque))]
+    }
+
+    proptest! {
+        /// A fresh edit of the same size is never taken for in step on the word of a listing alone.
+        #[test]
+        fn a_fresh_difference_is_never_in_step(
+            (a, b) in (etag(), etag()), (s, d) in (kind(), kind()), days in 0..=8_u32,
+        ) {
+            prop_assume!(a != b);
+            let decision =
+                decide(CompareMode::Default, &found(1, a, 0), &found(1, b, days), kinds(s, d));
+            prop_assert_ne!(decision, Some(Decision::InStep));
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Brings one key in step: asks for the stamp where listings cannot tell, copies, and looks again whenever something
+//! changed under it. What one key meets never reaches another: each ends settled, or unsettled when the worker is
+//! told to let go.
+
+pub mod choose;
+pub mod digest;
+
+mod body;
+mod carry;
+mod look;
+mod parts;
+mod server_side;
+mod single;
+mod upload;
+
+pub(crate) use upload::abort_left;
+
+use std::sync::Arc;
+
+use s3sync_proto::model::{Counters, Failure, FailureClass, Key, Timestamp};
+
+use crate::clock;
+use crate::compare::{Found, is_md5_like, parts_of};
+use crate::retry::{Next, Tries};
+use crate::s3::{Class, Condition, Error, HeadRequest, Object, Operation};
+use crate::scan::frontier::Settled;
+use crate::worker::context::Context;
+use crate::worker::side::{Failed, Side};
+use choose::{Facts, Route, SourceLayout};
+
+/// How often a key is looked at again because one of its sides changed; then it is a failure of class `changed`. A
+/// key that is written all the time is brought in step by a later run.
+const MAX_LOOKS: u32 = 8;
+
+/// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
+const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Longest message of a failure in bytes; a report holds up to 500 of them.
+const MAX_MESSAGE: usize = 1024;
+
+/// A key to bring in step.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    /// At the source.
+    pub(crate) source: Found,
+    /// ETag at the destination; `None` when there was nothing.
+    pub(crate) seen: Option<String>,
+    /// Whether the destination's stamp may settle it.
+    pub(crate) ask: bool,
+}
+
+/// What a copy works with. The source is the version that is copied; every read is pinned to it.
+pub(crate) struct State {
+    pub(crate) source: Found,
+    /// ETag that was seen at the destination before the source was read.
+    pub(crate) seen: Option<String>,
+    /// Stamp the copy even if ETags look comparable.
+    pub(crate) stamp: bool,
+    /// The MD5 that was read and is not the ETag. Read twice, the ETag is no MD5; read once, a byte may be wrong.
+    pub(crate) or_md5: Option<[u8; 16]>,
+    /// The same of a multipart ETag.
+    pub(crate) or_etag: Option<String>,
+    /// What the destination refused.
+    pub(crate) refused: Refused,
+    /// A write may have had its effect although its answer was an error.
+    pub(crate) ambiguous: bool,
+}
+
+/// What a destination does not know; left out from then on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    pub(crate) checksums: bool,
+    pub(crate) conditions: bool,
+}
+
+/// A copy that was made.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// ETag at the destination.
+    pub(crate) etag: String,
+    pub(crate) bytes: u64,
+    pub(crate) server_side: bool,
+    /// Whether the write may have been overtaken.
+    pub(crate) stalled: bool,
+}
+
+/// Why a copy was not made.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The assignment is lost.
+    Lost,
+    /// The worker lets go.
+    GivenUp,
+    /// The source is not there any more.
+    Vanished,
+    /// One of the sides is not what it was.
+    Changed(Box<Error>),
+    /// It was written, as this ETag, but cannot be compared: write it again with a stamp.
+    Unstamped(String),
+    /// It is to be tried in another way at once.
+    OtherWay,
+    /// A request failed; not tried again yet.
+    Failed(Box<Error>),
+    /// A request failed as often as it is tried.
+    Spent(Failed),
+}
+
+/// What became of a key.
+#[derive(Debug)]
+pub(crate) enum End {
+    InStep,
+    Copied(Copied),
+    Vanished,
+    Archived,
+    Failed(Box<Failure>),
+}
+
+/// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
+pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled> {
+    let key = task.source.key.clone();
+    let span = tracing::debug_span!("copy", %key);
+    let end = tracing::Instrument::instrument(bring_in_step(context, task), span).await?;
+    let mut counters = Counters { listed: 1, ..Counters::default() };
+    let mut failure = None;
+    match end {
+        End::InStep => counters.in_step = 1,
+        End::Copied(copied) => {
+            counters.copied = 1;
+            counters.copied_bytes = copied.bytes;
+            counters.copied_server_side = u64::from(copied.server_side);
+        }
+        End::Vanished => counters.vanished = 1,
+        End::Archived => counters.archived = 1,
+        End::Failed(failed) => {
+            counters.failed = 1;
+            failure = Some(*failed);
+        }
+    }
+    Some(Settled { counters, failure })
+}
+
+async fn bring_in_step(context: &Arc<Context>, task: Task) -> Option<End> {
+    let mut tries = Tries::default();
+    let mut looks = 0;
+    let mut first_failed: Option<Timestamp> = None;
+    let mut look_first = false;
+    let mut ask = task.ask;
+    let mut state = State::new(task, context.destination.known.trailers() == Some(false));
+    loop {
+        if context.give_up.is_cancelled() {
+            return None;
+        }
+        let attempt = attempt(context, &mut state, ask, look_first).await;
+        (ask, look_first) = (false, false);
+        let fault = match attempt {
+            Ok(end) => return Some(end),
+            Err(fault) => fault,
+        };
+        let (error, spent) = match fault {
+            Fault::Lost | Fault::GivenUp => return None,
+            Fault::Vanished => return Some(End::Vanished),
+            Fault::OtherWay => continue,
+            Fault::Unstamped(etag) => {
+                state.seen = Some(etag);
+                state.stamp = true;
+                continue;
+            }
+            Fault::Changed(error) => {
+                looks += 1;
+                look_first = true;
+                if looks < MAX_LOOKS {
+                    continue;
+                }
+                (error, Some(looks))
+            }
+            Fault::Failed(error) => (error, None),
+            Fault::Spent(Failed { error, attempts }) => (error, Some(attempts)),
+        };
+        if error.class == Class::Archived {
+            return Some(End::Archived);
+        }
+        let first = *first_failed.get_or_insert_with(clock::now);
+        let next = match spent {
+            None => tries.failed(error.class, fastrand::f64()),
+            Some(_) => Next::GiveUp,
+        };
+        match next {
+            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::GiveUp => {
+                let attempts = tries.failed.max(spent.unwrap_or_default());
+                let failure = failure(&state.source.key, &error, attempts, first);
+                return Some(End::Failed(Box::new(failure)));
+            }
+        }
+    }
+}
+
+async fn attempt(
+    context: &Arc<Context>,
+    state: &mut State,
+    ask: bool,
+    look_first: bool,
+) -> Result<End, Fault> {
+    if ask && look::stamp_matches(context, state).await? {
+        return Ok(End::InStep);
+    }
+    if look_first && look::again(context, state).await? {
+        // Our own write whose answer was lost, or that of another holder of the same range.
+        return Ok(match state.ambiguous {
+            true => End::Copied(Copied {
+                etag: state.seen.clone().unwrap_or_default(),
+                bytes: state.source.size,
+                server_side: false,
+                stalled: false,
+            }),
+            false => End::InStep,
+        });
+    }
+    if is_archived(&state.source.storage_class) {
+        return Ok(End::Archived);
+    }
+    let retried = state.ambiguous;
+    let copied = copy(context, state).await?;
+    let honoured = context.destination.known.conditional_writes() == Some(true);
+    if !honoured || retried || copied.stalled {
+        look::source_unchanged(context, state, &copied.etag).await?;
+    }
+    Ok(End::Copied(copied))
+}
+
+async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault> {
+    let size = state.source.size;
+    let mut facts = Facts {
+        size,
+        server_side: context.server_side(),
+        single_up_to: context.engine.settings.single_up_to,
+        max_object: context.max_object,
+        source_layout: None,
+        whole_body_only: false,
+    };
+    match choose::choose(facts) {
+        Route::ServerSide => return server_side::copy(context, state).await,
+        Route::Single => return single::copy(context, state).await,
+        Route::TooLarge => {
+            let message = format!("{size} bytes are more than the destination takes");
+            let key = &state.source.key;
+            return Err(Fault::Failed(context.destination.error(
+                Class::Permanent,
+                Operation::CreateUpload,
+                key,
+                "too_large",
+                message,
+            )));
+        }
+        Route::Parts(_) | Route::ServerSideParts(_) => {}
+    }
+    // What a multipart upload carries must be known when it is opened, and how it is laid out depends on the source.
+    let object = head_source(context, state, None).await?;
+    context.learn_encryption(&context.source, object.encryption.as_deref()).await;
+    facts.source_layout = source_layout(context, state).await?;
+    facts.whole_body_only = object.checksum.is_none()
+        && is_md5_like(&state.source.etag)
+        && context.kinds().source != Some(s3sync_proto::model::EtagKind::Opaque);
+    match choose::choose(facts) {
+        Route::Parts(layout) => parts::copy(context, state, object, layout, false).await,
+        Route::ServerSideParts(layout) => parts::copy(context, state, object, layout, true).await,
+        Route::ServerSide | Route::Single | Route::TooLarge => single::copy(context, state).await,
+    }
+}
+
+async fn source_layout(context: &Context, state: &State) -> Result<Option<SourceLayout>, Fault> {
+    let Some(parts) = parts_of(&state.source.etag) else { return Ok(None) };
+    match head_source(context, state, Some(1)).await {
+        Ok(part) if part.parts_count.is_none_or(|count| count == parts) => {
+            Ok(Some(SourceLayout { parts, first_part: part.length }))
+        }
+        // Not every server knows part numbers; then the layout stays unknown.
+        Ok(_) => Ok(None),
+        Err(Fault::Spent(Failed { error, .. }))
+            if matches!(error.class, Class::Unsupported | Class::Permanent) =>
+        {
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+/// HEAD of the version of the source that is copied.
+async fn head_source(
+    context: &Context,
+    state: &State,
+    part_number: Option<u32>,
+) -> Result<Object, Fault> {
+    let side = &context.source;
+    let request =
+        HeadRequest { key: side.full(&state.source.key), if_match: state.pin(), part_number };
+    let head = side.call(Operation::Head, || side.store.head(request.clone())).await;
+    let object = head.map_err(|failed| {
+        // A 404 to a HEAD proves nothing; a GET does.
+        let look = [Class::Precondition, Class::NoSuchKey, Class::NotFound];
+        if look.contains(&failed.error.class) {
+            Fault::Changed(failed.error)
+        } else {
+            Fault::Spent(failed)
+        }
+    })?;
+    pinned(context, state, &object, Operation::Head)?;
+    Ok(object)
+}
+
+/// Whether an answer is of the version that was asked for: not every server honours `If-Match` on reads.
+fn pinned(
+    context: &Context,
+    state: &State,
+    object: &Object,
+    operation: Operation,
+) -> Result<(), Fault> {
+    if object.etag == state.source.etag {
+        return Ok(());
+    }
+    let message = format!("its ETag is {} instead of {}", object.etag, state.source.etag);
+    let key = &state.source.key;
+    let error = context.source.error(Class::Precondition, operation, key, "changed", message);
+    Err(Fault::Changed(error))
+}
+
+/// Whether objects of this class must be restored before they can be read.
+pub(crate) fn is_archived(storage_class: &str) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
+}
+
+fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
+    let mut message = error.message.clone();
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or_default());
+    }
+    Failure {
+        key: key.clone(),
+        // The server knows which destination the range is of.
+        destination: 0,
+        class: failure_class(error.class),
+        code: error.code.clone(),
+        message: format!("{}: {message}", error.operation),
+        s3_request_id: error.request_id.clone(),
+        attempts,
+        first,
+        last: clock::now(),
+    }
+}
+
+/// The class of failure that a class of error ends in.
+pub(crate) fn failure_class(class: Class) -> FailureClass {
+    match class {
+        Class::Throttled => FailureClass::Throttled,
+        Class::Transient | Class::Corrupt | Class::NotFound => FailureClass::Transient,
+        Class::Precondition | Class::NotModified => FailureClass::Changed,
+        Class::Archived => FailureClass::Archived,
+        Class::NoSuchKey
+        | Class::NoSuchUpload
+        | Class::Denied
+        | Class::Unsupported
+        | Class::Permanent => FailureClass::Permanent,
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn new(task: Task, plain: bool) -> Self {
+        Self {
+            source: task.source,
+            seen: task.seen,
+            stamp: false,
+            or_md5: None,
+            or_etag: None,
+            refused: Refused { checksums: plain, conditions: false },
+            ambiguous: false,
+        }
+    }
+
+    /// The condition that pins reads of the source to one version.
+    fn pin(&self) -> Option<String> {
+        (!self.source.etag.is_empty()).then(|| self.source.etag.clone())
+    }
+
+    /// The condition of a write over what was seen.
+    fn condition(&self, destination: &Side) -> Condition {
+        if self.refused.conditions {
+            Condition::None
+        } else {
+            destination.condition(self.seen.as_deref())
+        }
+    }
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// What an error of a read of the source means.
+    pub(crate) fn from_source(error: Box<Error>) -> Self {
+        if error.class == Class::Precondition {
+            Self::Changed(error)
+        } else if error.class == Class::NoSuchKey {
+            Self::Vanished
+        } else {
+            Self::Failed(error)
+        }
+    }
+
+    /// What an error of a commit at the destination means.
+    pub(crate) fn from_commit(error: Box<Error>, state: &mut State) -> Self {
+        if error.class == Class::Precondition {
+            return Self::Changed(error);
+        }
+        state.ambiguous |= error.class == Class::Transient;
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,220 @@
+//! Pure. The one copy planner: how an object travels, and in which parts.
+
+const MIB: u64 = 1024 * 1024;
+const GIB: u64 = 1024 * MIB;
+
+/// Smallest part but the last (S3 User Guide, "Amazon S3 multipart upload limits").
+pub const MIN_PART: u64 = 5 * MIB;
+
+/// Largest part, and largest object of one PutObject or CopyObject (same page).
+pub const MAX_PART: u64 = 5 * GIB;
+
+/// Parts of an upload at most (same page).
+pub const MAX_PARTS: u64 = 10_000;
+
+/// Largest object S3 can hold: that many parts of that size.
+pub const MAX_OBJECT: u64 = MAX_PARTS * MAX_PART;
+
+/// Objects up to this size travel as one GET and one PUT. In parts such an object costs at least five requests
+/// instead of two, and its ETag stops being comparable with that of a source written by one PUT; above it, what
+/// parallel parts save on a long way is worth more.
+pub const SINGLE_UP_TO: u64 = 16 * MIB;
+
+/// Smallest part we choose ourselves; what most tools use, so that layouts often agree.
+const USUAL_PART: u64 = 8 * MIB;
+
+/// Parts grow up to this before there are more than [`FEW_PARTS`]: a part that fails is sent again as a whole.
+const LARGE_PART: u64 = 64 * MIB;
+
+/// Up to this many parts the cost of their requests does not matter.
+const FEW_PARTS: u64 = 1_000;
+
+/// Smallest part of a copy inside S3: no bytes travel, so only the number of requests counts.
+const SERVER_SIDE_PART: u64 = 512 * MIB;
+
+/// What is known of an object before it is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Whether S3 can copy it by itself: same credential, and same endpoint or one AWS partition.
+    pub server_side: bool,
+    /// Largest object that travels as one.
+    pub single_up_to: u64,
+    /// Largest object the destination takes.
+    pub max_object: u64,
+    /// The source's part layout, when its ETag speaks of one.
+    pub source_layout: Option<SourceLayout>,
+    /// Whether only one pass over the whole body can verify it: the source has an MD5 and no checksum of another kind,
+    /// and an MD5 cannot be combined from parts.
+    pub whole_body_only: bool,
+}
+
+/// How the source was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLayout {
+    /// Number of parts.
+    pub parts: u32,
+    /// Size of the first part in bytes.
+    pub first_part: u64,
+}
+
+/// How an object travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// One CopyObject.
+    ServerSide,
+    /// UploadPartCopy for each part.
+    ServerSideParts(Layout),
+    /// One GET into one PUT.
+    Single,
+    /// A ranged GET into an UploadPart, for each part.
+    Parts(Layout),
+    /// The destination cannot hold it.
+    TooLarge,
+}
+
+/// Parts of equal size; the last may be smaller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes of a part.
+    pub part_size: u64,
+    /// Number of parts.
+    pub parts: u32,
+    /// Whether the source has the same parts, so that ETags come out equal.
+    pub as_source: bool,
+}
+
+/// Decides how an object travels.
+#[must_use]
+pub fn choose(facts: Facts) -> Route {
+    let Facts { size, server_side, single_up_to, max_object, .. } = facts;
+    if size > max_object.min(MAX_OBJECT) {
+        Route::TooLarge
+    } else if server_side && size <= MAX_PART {
+        Route::ServerSide
+    } else if server_side {
+        Route::ServerSideParts(layout(facts, SERVER_SIDE_PART))
+    } else if size <= single_up_to.min(MAX_PART) || (facts.whole_body_only && size <= MAX_PART) {
+        Route::Single
+    } else {
+        let part = size.div_ceil(FEW_PARTS).clamp(USUAL_PART, LARGE_PART);
+        Route::Parts(layout(facts, part))
+    }
+}
+
+fn layout(facts: Facts, wanted: u64) -> Layout {
+    if let Some(layout) = facts.source_layout.and_then(|source| reproduced(facts.size, source)) {
+        return layout;
+    }
+    let least = facts.size.div_ceil(MAX_PARTS);
+    let part_size = wanted.max(least).next_multiple_of(MIB).clamp(MIN_PART, MAX_PART);
+    Layout { part_size, parts: count(facts.size, part_size), as_source: false }
+}
+
+/// The source's layout, when parts of equal size give it and S3 takes them.
+fn reproduced(size: u64, source: SourceLayout) -> Option<Layout> {
+    let part_size = source.first_part;
+    let fits =
+        (MIN_PART..=MAX_PART).contains(&part_size) || (source.parts == 1 && part_size <= MAX_PART);
+    let same = part_size > 0
+        && u64::from(source.parts) <= MAX_PARTS
+        && size.div_ceil(part_size) == u64::from(source.parts);
+    (fits && same).then_some(Layout { part_size, parts: source.parts, as_source: true })
+}
+
+fn count(size: u64, part_size: u64) -> u32 {
+    u32::try_from(size.div_ceil(part_size)).expect("at most 10,000 by the choice of the size")
+}
+
+impl Layout {
+    /// The bytes of a part, counted from 1.
+    #[must_use]
+    pub fn range(&self, number: u32, size: u64) -> std::ops::Range<u64> {
+        let start = u64::from(number - 1) * self.part_size;
+        start..size.min(start + self.part_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn facts(size: u64) -> Facts {
+        Facts {
+            size,
+            server_side: false,
+            single_up_to: SINGLE_UP_TO,
+            max_object: MAX_OBJECT,
+            source_layout: None,
+            whole_body_only: false,
+        }
+    }
+
+    fn layout_of(route: Route) -> Layout {
+        match route {
+            Route::Parts(layout) | Route::ServerSideParts(layout) => layout,
+            Route::ServerSide | Route::Single | Route::TooLarge => panic!("{route:?} has no parts"),
+        }
+    }
+
+    #[test]
+    fn the_route_changes_exactly_at_the_limits() {
+        assert_eq!(choose(facts(0)), Route::Single);
+        assert_eq!(choose(facts(SINGLE_UP_TO)), Route::Single);
+        let layout = layout_of(choose(facts(SINGLE_UP_TO + 1)));
+        assert_eq!((layout.part_size, layout.parts), (USUAL_PART, 3));
+        let server_side = |size| choose(Facts { server_side: true, ..facts(size) });
+        assert_eq!(server_side(MAX_PART), Route::ServerSide);
+        assert_eq!(layout_of(server_side(MAX_PART + 1)).parts, 11);
+        assert_eq!(layout_of(choose(facts(MAX_OBJECT))).part_size, MAX_PART);
+        assert_eq!(choose(facts(MAX_OBJECT + 1)), Route::TooLarge);
+        assert_eq!(choose(Facts { max_object: 9, ..facts(10) }), Route::TooLarge);
+        let whole = |size| choose(Facts { whole_body_only: true, ..facts(size) });
+        assert_eq!(whole(MAX_PART), Route::Single);
+        assert!(matches!(whole(MAX_PART + 1), Route::Parts(_)));
+    }
+
+    #[test]
+    fn the_sources_layout_is_taken_when_it_can_be() {
+        let with = |size, parts, first_part| {
+            let source_layout = Some(SourceLayout { parts, first_part });
+            layout_of(choose(Facts { source_layout, ..facts(size) }))
+        };
+        let taken = with(100 * MIB, 10, 10 * MIB);
+        assert_eq!(taken, Layout { part_size: 10 * MIB, parts: 10, as_source: true });
+        assert!(with(100 * MIB, 1, 100 * MIB).as_source, "one part that is the last too");
+        assert!(!with(100 * MIB, 9, 10 * MIB).as_source, "uneven parts");
+        assert!(!with(40 * MIB, 10, 4 * MIB).as_source, "smaller than S3 takes");
+        assert!(!with(40 * MIB, 10, 0).as_source);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_cover_the_object_within_the_limits(
+            size in prop_oneof![
+                SINGLE_UP_TO + 1..GIB, GIB..6 * 1024 * GIB, MAX_OBJECT - GIB..=MAX_OBJECT,
+            ],
+            server_side in any::<bool>(),
+            source in prop::option::of((1..20_000_u32, 0..6 * GIB)),
+        ) {
+            let source_layout =
+                source.map(|(parts, first_part)| SourceLayout { parts, first_part });
+            let route = choose(Facts { server_side, source_layout, ..facts(size) });
+            prop_assume!(route != Route::ServerSide);
+            let layout = layout_of(route);
+            prop_assert!(u64::from(layout.parts) <= MAX_PARTS && layout.part_size <= MAX_PART);
+            prop_assert!(layout.part_size >= MIN_PART || layout.parts == 1);
+            let mut end = 0;
+            for number in 1..=layout.parts {
+                let range = layout.range(number, size);
+                prop_assert_eq!(range.start, end);
+                prop_assert!(range.end > range.start);
+                end = range.end;
+            }
+            prop_assert_eq!(end, size);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Looks at both sides again. The destination always before the source: what is then read of the source is newer than
+//! what is overwritten, so that a conditional write never puts older bytes over newer ones.
+
+use s3sync_proto::model::EtagKind;
+
+use super::{Fault, State};
+use crate::compare::{Found, STAMP, is_md5_like, stamp};
+use crate::s3::{Class, GetRequest, HeadRequest, Object, Operation};
+use crate::worker::context::Context;
+use crate::worker::side::{Failed, Side};
+
+/// Whether the destination says by its stamp that it is a copy of the source as listed.
+pub(super) async fn stamp_matches(context: &Context, state: &mut State) -> Result<bool, Fault> {
+    let Some(object) = head(&context.destination, state).await? else {
+        state.seen = None;
+        return Ok(false);
+    };
+    context.learn_encryption(&context.destination, object.encryption.as_deref()).await;
+    state.seen = Some(object.etag.clone());
+    Ok(in_step(state, &object))
+}
+
+/// Looks at both sides as they are now. Whether they are in step.
+pub(super) async fn again(context: &Context, state: &mut State) -> Result<bool, Fault> {
+    let destination = head(&context.destination, state).await?;
+    state.seen = destination.as_ref().map(|object| object.etag.clone());
+    let source = match head(&context.source, state).await? {
+        Some(object) => object,
+        None => get_proof(context, state).await?,
+    };
+    let key = state.source.key.clone();
+    if source.etag != state.source.etag {
+        (state.or_md5, state.or_etag) = (None, None);
+    }
+    state.source = Found {
+        key,
+        size: source.length,
+        etag: source.etag,
+        modified: source.modified,
+        storage_class: source.attributes.storage_class.unwrap_or_default(),
+    };
+    Ok(destination.is_some_and(|object| in_step(state, &object)))
+}
+
+/// Makes sure that the source is still what was copied.
+///
+/// # Errors
+/// [`Fault::Changed`] when it is not; then what was written, as `written`, is what to write over.
+pub(super) async fn source_unchanged(
+    context: &Context,
+    state: &mut State,
+    written: &str,
+) -> Result<(), Fault> {
+    state.seen = Some(written.to_owned());
+    match head(&context.source, state).await? {
+        Some(object) if object.etag != state.source.etag => {
+            let message = "it changed while it was copied".to_owned();
+            let key = &state.source.key;
+            Err(Fault::Changed(context.source.error(
+                Class::Precondition,
+                Operation::Head,
+                key,
+                "changed",
+                message,
+            )))
+        }
+        // Gone since: the copy was right when it was made, and deletes are not this worker's business.
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn in_step(state: &State, destination: &Object) -> bool {
+    let Found { etag, size, modified, .. } = &state.source;
+    let stamped = destination.attributes.metadata.get(STAMP);
+    destination.length == *size
+        && !etag.is_empty()
+        && (destination.etag == *etag || stamped.is_some_and(|s| *s == stamp(etag, *modified)))
+}
+
+/// HEAD without a condition. `None`: a 404, which proves nothing.
+async fn head(side: &Side, state: &State) -> Result<Option<Object>, Fault> {
+    let request = HeadRequest { key: side.full(&state.source.key), ..HeadRequest::default() };
+    // A 404 is an answer here, not a failure that may pass.
+    let head = side.call(Operation::Head, || {
+        let head = side.store.head(request.clone());
+        Box::pin(async move {
+            match head.await {
+                Ok(object) => Ok(Some(object)),
+                Err(error) if matches!(error.class, Class::NotFound | Class::NoSuchKey) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    });
+    head.await.map_err(Fault::Spent)
+}
+
+/// Asks for the source by a GET, whose `NoSuchKey` proves that it is not there.
+async fn get_proof(context: &Context, state: &State) -> Result<Object, Fault> {
+    let side = &context.source;
+    let request = GetRequest { key: side.full(&state.source.key), ..GetRequest::default() };
+    let get = side.call(Operation::Get, || side.store.get(request.clone())).await;
+    match get {
+        Ok((object, _body)) => Ok(object),
+        Err(Failed { error, .. }) if error.class == Class::NoSuchKey => Err(Fault::Vanished),
+        Err(failed) => Err(Fault::Spent(failed)),
+    }
+}
+
+/// Learns from a write without a stamp whether its ETag can be compared with that of the source.
+///
+/// # Errors
+/// [`Fault::Unstamped`] when it cannot: then nothing but a stamp will tell that the two are in step.
+pub(super) async fn comparable(
+    context: &Context,
+    state: &State,
+    written: &str,
+    source_is_md5: bool,
+) -> Result<(), Fault> {
+    let (source, destination) = (&context.source, &context.destination);
+    if written == state.source.etag {
+        if is_md5_like(written) {
+            context.learn_etags(source, EtagKind::Md5).await;
+            context.learn_etags(destination, EtagKind::Md5).await;
+        }
+        return Ok(());
+    }
+    context.learn_etags(destination, EtagKind::Opaque).await;
+    if !source_is_md5 && source.etags() != Some(EtagKind::Md5) {
+        context.learn_etags(source, EtagKind::Opaque).await;
+    }
+    Err(Fault::Unstamped(written.to_owned()))
+}

@@ -1,0 +1,347 @@
+//! One object in parts: ranged reads of one version in parallel, or copies of ranges inside S3. Each part is tried
+//! again by itself; what they make together is compared with the source before it becomes an object.
+
+use std::sync::Arc;
+
+use s3sync_proto::model::EtagKind;
+use tokio::task::JoinSet;
+
+use super::body::{self, End};
+use super::choose::Layout;
+use super::digest::{self, Crc, Digested, Expected, Running};
+use super::single::STREAM_BYTES;
+use super::upload::{self, Open};
+use super::{Copied, Fault, State, carry, single};
+use crate::limits::acquire_pair;
+use crate::retry::{Next, Tries};
+use crate::s3::{
+    Algorithm, Class, CompleteRequest, Condition, CopyPartRequest, CreateUploadRequest, GetRequest,
+    Object, Operation, Part, PartRequest, PutBody, Verify,
+};
+use crate::worker::context::Context;
+use crate::worker::side::Failed;
+
+/// Where streamed checksums are not taken, parts up to this size are read first, so that their MD5 can be sent.
+const COLLECT_UP_TO: u64 = 16 * 1024 * 1024;
+
+/// What all parts of one object share.
+struct Plan {
+    state: PartState,
+    upload_id: String,
+    layout: Layout,
+    server_side: bool,
+    checksum: Option<Algorithm>,
+    /// The parts' own MD5s are needed, to compare with the source's ETag.
+    md5: bool,
+}
+
+/// The part of [`State`] that parts need.
+struct PartState {
+    key: s3sync_proto::model::Key,
+    etag: String,
+    size: u64,
+    plain: bool,
+}
+
+/// A part that was written.
+struct Done {
+    part: Part,
+    digested: Digested,
+}
+
+/// Copies an object in parts. `object` is the HEAD of the version to copy.
+pub(super) async fn copy(
+    context: &Arc<Context>,
+    state: &mut State,
+    object: Object,
+    layout: Layout,
+    server_side: bool,
+) -> Result<Copied, Fault> {
+    let permit = context.source.limiter.acquire().await;
+    let tags = carry::tags(context, state, object.tag_count).await?;
+    drop(permit);
+    let reproduced = layout.as_source && context.kinds().destination == Some(EtagKind::Md5);
+    let stamp = carry::stamp_of(context, state, reproduced);
+    let wanted = object.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
+    let checksum = (!state.refused.checksums && !server_side).then_some(wanted);
+    let request = CreateUploadRequest {
+        key: context.destination.full(&state.source.key),
+        attributes: carry::attributes(context, &object, stamp),
+        tags,
+        encryption: carry::encryption(context),
+        checksum,
+    };
+    let open = upload::open(context, state, request).await?;
+    let opaque = context.kinds().source == Some(EtagKind::Opaque);
+    let plan = Arc::new(Plan {
+        state: PartState {
+            key: state.source.key.clone(),
+            etag: state.source.etag.clone(),
+            size: state.source.size,
+            plain: state.refused.checksums,
+        },
+        upload_id: open.id.clone(),
+        layout,
+        server_side,
+        checksum,
+        md5: object.checksum.is_none() && layout.as_source && !opaque && !server_side,
+    });
+    let filled = tokio::select! {
+        filled = fill(context, state, &plan, &open, &object) => filled,
+        () = context.give_up.cancelled() => Err(Fault::GivenUp),
+    };
+    match filled {
+        Ok(copied) => {
+            upload::finish(context, open).await;
+            single::learn_refusals(context, state).await;
+            Ok(copied)
+        }
+        Err(Fault::Lost) => Err(Fault::Lost),
+        Err(fault) => {
+            upload::abort(context, open).await;
+            Err(fault)
+        }
+    }
+}
+
+async fn fill(
+    context: &Arc<Context>,
+    state: &mut State,
+    plan: &Arc<Plan>,
+    open: &Open,
+    object: &Object,
+) -> Result<Copied, Fault> {
+    let done = all_parts(context, plan).await?;
+    let checksum = verify(context, state, plan, object, &done)?;
+    let etag = digest::multipart_etag(done.iter().map(|done| done.part.etag.as_str()));
+    let request = CompleteRequest {
+        key: context.destination.full(&plan.state.key),
+        upload_id: open.id.clone(),
+        parts: done.into_iter().map(|done| done.part).collect(),
+        size: plan.state.size,
+        checksum: checksum.filter(|_| plan.checksum.is_some()).map(Crc::encode),
+        condition: Condition::None,
+    };
+    let (written, stalled) =
+        upload::complete(context, state, open, request, etag.as_deref()).await?;
+    context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
+    Ok(Copied {
+        etag: written.etag,
+        bytes: plan.state.size,
+        server_side: plan.server_side,
+        stalled,
+    })
+}
+
+async fn all_parts(context: &Arc<Context>, plan: &Arc<Plan>) -> Result<Vec<Done>, Fault> {
+    let mut flying = JoinSet::new();
+    let mut done: Vec<Option<Done>> = Vec::new();
+    done.resize_with(plan.layout.parts as usize, || None);
+    let mut numbers = 1..=plan.layout.parts;
+    loop {
+        while flying.len() < context.engine.settings.parts_per_object
+            && let Some(number) = numbers.next()
+        {
+            let (context, plan) = (Arc::clone(context), Arc::clone(plan));
+            flying.spawn(async move { (number, part(&context, &plan, number).await) });
+        }
+        let Some(finished) = flying.join_next().await else { break };
+        let (number, result) = match finished {
+            Ok(finished) => finished,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        match result {
+            Ok(part) => done[number as usize - 1] = Some(part),
+            Err(fault) => {
+                // Parts in flight could land after an abort and would be paid for.
+                flying.shutdown().await;
+                return Err(fault);
+            }
+        }
+    }
+    Ok(done.into_iter().map(|part| part.expect("each number was spawned")).collect())
+}
+
+/// Whether the parts together are the source. Returns their combined checksum.
+fn verify(
+    context: &Context,
+    state: &mut State,
+    plan: &Plan,
+    object: &Object,
+    done: &[Done],
+) -> Result<Option<Crc>, Fault> {
+    let mut combined: Option<Crc> = None;
+    for done in done {
+        combined = match (combined, done.digested.checksum) {
+            (None, first) => first,
+            (Some(before), Some(next)) => Some(before.followed_by(next, done.digested.length)),
+            (Some(_), None) => None,
+        };
+    }
+    let is = combined.map(Crc::encode);
+    let wrong = |message: String| {
+        let side = &context.source;
+        side.error(Class::Corrupt, Operation::Get, &plan.state.key, "wrong_bytes", message)
+    };
+    if let (Some(is), Some(expected)) = (&is, &object.checksum)
+        && is != expected
+    {
+        let message =
+            format!("the parts have the checksum {} instead of {}", is.value, expected.value);
+        return Err(Fault::Failed(wrong(message)));
+    }
+    let md5s: Option<Vec<String>> =
+        done.iter().map(|done| done.digested.md5.map(|md5| digest::hex(&md5))).collect();
+    if plan.md5
+        && let Some(md5s) = md5s
+        && let Some(etag) = digest::multipart_etag(md5s.iter().map(String::as_str))
+        && etag != plan.state.etag
+    {
+        // Read twice with the same outcome, the ETag is not made of MD5s; read once, a byte may be wrong.
+        let known = context.kinds().source == Some(EtagKind::Md5);
+        if known || state.or_etag.as_ref() != Some(&etag) {
+            let message = format!("the parts have the ETag {etag} instead of {}", plan.state.etag);
+            state.or_etag = Some(etag);
+            return Err(Fault::Failed(wrong(message)));
+        }
+    }
+    Ok(combined)
+}
+
+async fn part(context: &Context, plan: &Plan, number: u32) -> Result<Done, Fault> {
+    let mut tries = Tries::default();
+    loop {
+        let attempt = if plan.server_side {
+            copy_part(context, plan, number).await
+        } else {
+            stream_part(context, plan, number).await
+        };
+        let error = match attempt {
+            Err(Fault::Failed(error)) => error,
+            other => return other,
+        };
+        match tries.failed(error.class, fastrand::f64()) {
+            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::GiveUp => return Err(Fault::Spent(Failed { error, attempts: tries.failed })),
+        }
+    }
+}
+
+async fn copy_part(context: &Context, plan: &Plan, number: u32) -> Result<Done, Fault> {
+    let side = &context.destination;
+    let request = CopyPartRequest {
+        key: side.full(&plan.state.key),
+        upload_id: plan.upload_id.clone(),
+        number,
+        source_bucket: context.source.bucket.clone(),
+        source_key: context.source.full(&plan.state.key),
+        source_if_match: plan.state.etag.clone(),
+        range: plan.layout.range(number, plan.state.size),
+    };
+    let _permit = side.limiter.acquire().await;
+    match side.once(Operation::CopyPart, side.store.copy_part(request)).await {
+        Ok(part) => Ok(Done { part, digested: Digested::default() }),
+        Err(error) if matches!(error.class, Class::Denied | Class::Unsupported) => {
+            context.no_server_side(&error.code);
+            Err(Fault::OtherWay)
+        }
+        Err(error) => Err(part_refused(error)),
+    }
+}
+
+async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done, Fault> {
+    let (source, destination) = (&context.source, &context.destination);
+    let range = plan.layout.range(number, plan.state.size);
+    let length = range.end - range.start;
+    let collect = plan.state.plain && length <= COLLECT_UP_TO;
+    let bytes = if collect { length } else { STREAM_BYTES.min(length) };
+    let _bytes = context.engine.bytes.acquire(bytes).await;
+    let _permits = acquire_pair(&source.limiter, &destination.limiter).await;
+    let request = GetRequest {
+        key: source.full(&plan.state.key),
+        if_match: (!plan.state.etag.is_empty()).then(|| plan.state.etag.clone()),
+        range: Some(range),
+        ..GetRequest::default()
+    };
+    let get = source.once(Operation::Get, source.store.get(request)).await;
+    let (object, body) = get.map_err(Fault::from_source)?;
+    if object.etag != plan.state.etag {
+        let message = format!("its ETag is {} instead of {}", object.etag, plan.state.etag);
+        let key = &plan.state.key;
+        let error = source.error(Class::Precondition, Operation::Get, key, "changed", message);
+        return Err(Fault::Changed(error));
+    }
+    let mut request = PartRequest {
+        key: destination.full(&plan.state.key),
+        upload_id: plan.upload_id.clone(),
+        number,
+        verify: Verify::Caller,
+    };
+    let expected = Expected { length, ..Expected::default() };
+    // A checksum is computed in any case: the parts' together is compared with the source's.
+    let algorithm = plan.checksum.or(Some(Algorithm::Crc64Nvme));
+    let by_etag = plan.checksum.is_none() && !collect;
+    let running = Running::new(algorithm, (plan.md5 || by_etag).then_some(()));
+    if collect {
+        let read = body::collect(body, running, length).await;
+        let (bytes, digested) = read.map_err(Fault::from_source)?;
+        expected
+            .check(&digested)
+            .map_err(|mismatch| Fault::Failed(body::corrupt(source, &plan.state.key, &mismatch)))?;
+        request.verify = Verify::ContentMd5(digest::content_md5(&bytes));
+        let upload = destination.store.upload_part(request, PutBody::Bytes(bytes));
+        let part = destination.once(Operation::UploadPart, upload).await.map_err(part_refused)?;
+        return Ok(Done { part, digested });
+    }
+    if let Some(algorithm) = plan.checksum {
+        request.verify = Verify::Trailer(algorithm);
+    }
+    let (body, passage) = body::guard(body, running, expected, None);
+    let upload = destination.store.upload_part(request, PutBody::Stream { length, body });
+    let sent = destination.once(Operation::UploadPart, upload).await;
+    let digested = match (passage.end(source, &plan.state.key).0, &sent) {
+        (End::Passed(digested, _), _) => digested,
+        (End::Stopped(fault), _) => return Err(*fault),
+        (End::Untaken, Err(_)) => Digested::default(),
+        (End::Untaken, Ok(_)) => return Err(Fault::Failed(stored_wrong(context, plan))),
+    };
+    let part = sent.map_err(part_refused)?;
+    stored_as_sent(context, plan, &part, &digested, by_etag)?;
+    Ok(Done { part, digested })
+}
+
+/// Whether the destination says it stored the part that was sent.
+fn stored_as_sent(
+    context: &Context,
+    plan: &Plan,
+    part: &Part,
+    digested: &Digested,
+    by_etag: bool,
+) -> Result<(), Fault> {
+    let checksum_differs = match (digested.checksum.map(Crc::encode), &part.checksum) {
+        (Some(sent), Some(stored)) => sent.algorithm == stored.algorithm && sent != *stored,
+        _ => false,
+    };
+    let md5s = by_etag && context.kinds().destination == Some(EtagKind::Md5);
+    let etag_differs = md5s && digested.md5.is_some_and(|md5| digest::hex(&md5) != part.etag);
+    if checksum_differs || etag_differs {
+        return Err(Fault::Failed(stored_wrong(context, plan)));
+    }
+    Ok(())
+}
+
+fn stored_wrong(context: &Context, plan: &Plan) -> Box<crate::s3::Error> {
+    let message = "the destination stored other bytes than were sent".to_owned();
+    let key = &plan.state.key;
+    let side = &context.destination;
+    side.error(Class::Corrupt, Operation::UploadPart, key, "stored_wrong", message)
+}
+
+/// What a refused part means. A part is invisible, so nothing is at stake but the upload.
+fn part_refused(error: Box<crate::s3::Error>) -> Fault {
+    if error.class == Class::NoSuchUpload {
+        // Somebody aborted it: the next holder of the range, or a lifecycle rule.
+        return Fault::Changed(error);
+    }
+    Fault::from_source(error)
+}

@@ -1,0 +1,280 @@
+//! One GET into one PUT. Small bodies are read first, larger ones stream.
+
+use s3sync_proto::model::EtagKind;
+use tokio::time::Instant;
+
+use super::body::{self, End};
+use super::digest::{self, Crc, Digested, Expected, Mismatch, Running};
+use super::{Copied, Fault, STALLED, State, carry, look};
+use crate::compare::is_md5_like;
+use crate::limits::acquire_pair;
+use crate::s3::{
+    Algorithm, Class, Condition, GetRequest, Object, Operation, PutBody, PutRequest, Verify,
+    Written,
+};
+use crate::worker::context::Context;
+use crate::worker::known::FirstWrite;
+
+/// Bodies up to this size are read before they are written: they come in one or a few chunks anyway, their checksum
+/// is known before the PUT begins, and no request is held open for another.
+const COLLECT_UP_TO: u64 = 256 * 1024;
+
+/// Memory that a streaming body takes: socket buffers and the chunk that is held back.
+pub(super) const STREAM_BYTES: u64 = 512 * 1024;
+
+/// Copies an object by one GET and one PUT.
+pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied, Fault> {
+    let collect = state.source.size <= COLLECT_UP_TO;
+    let written =
+        if collect { collected(context, state).await? } else { streamed(context, state).await? };
+    let Sent { written, stamped, digested, stalled } = written;
+    let source_is_md5 = digested.md5.is_some_and(|md5| digest::hex(&md5) == state.source.etag);
+    if digested.md5.is_some() && is_md5_like(&state.source.etag) {
+        let kind = if source_is_md5 { EtagKind::Md5 } else { EtagKind::Opaque };
+        context.learn_etags(&context.source, kind).await;
+    }
+    context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
+    stored_as_sent(context, state, &written, &digested)?;
+    learn_refusals(context, state).await;
+    if !stamped && !context.compare_ignores_stamps() {
+        look::comparable(context, state, &written.etag, source_is_md5).await?;
+    }
+    Ok(Copied { etag: written.etag, bytes: digested.length, server_side: false, stalled })
+}
+
+/// A PUT that was answered.
+struct Sent {
+    written: Written,
+    stamped: bool,
+    digested: Digested,
+    stalled: bool,
+}
+
+async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> {
+    let (source, destination) = (&context.source, &context.destination);
+    let _bytes = context.engine.bytes.acquire(state.source.size).await;
+    let permit = source.limiter.acquire().await;
+    let (object, body) = get(context, state).await?;
+    let expected = expected(context, state, &object);
+    // Without a checksum of the source's, one is computed for the destination to verify.
+    let algorithm = expected.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
+    let md5 = expected.md5_etag.as_ref().map(|_| ());
+    let read = body::collect(body, Running::new(Some(algorithm), md5), expected.length).await;
+    let (bytes, digested) = read.map_err(Fault::from_source)?;
+    check(context, state, &expected, &digested)?;
+    let tags = carry::tags(context, state, object.tag_count).await?;
+    drop(permit);
+
+    let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
+    let stamped = stamp.is_some();
+    let mut request = put_request(context, state, &object, tags, stamp);
+    request.verify = match digested.checksum.map(Crc::encode) {
+        Some(checksum) if !state.refused.checksums => Verify::Checksum(checksum),
+        _ => Verify::ContentMd5(digest::content_md5(&bytes)),
+    };
+    let first_write = destination.known.first_write().await;
+    // It may have been learned while this copy waited for its turn.
+    request.condition = state.condition(destination);
+    context.desk.may_commit().await.map_err(|_| Fault::Lost)?;
+    let permit = destination.limiter.acquire().await;
+    let began = Instant::now();
+    let put = destination.store.put(request.clone(), PutBody::Bytes(bytes.clone()));
+    let put = destination.once(Operation::Put, put).await;
+    drop(permit);
+    let stalled = began.elapsed() > STALLED;
+    let written = put.map_err(|error| refused(error, state, &request))?;
+    if let Some(first_write) = first_write {
+        request.condition = Condition::Absent;
+        let put = destination.store.put(request, PutBody::Bytes(bytes));
+        learn_conditions(context, first_write, Operation::Put, put).await;
+    }
+    Ok(Sent { written, stamped, digested, stalled })
+}
+
+async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
+    let (source, destination) = (&context.source, &context.destination);
+    let _bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
+    let _permits = acquire_pair(&source.limiter, &destination.limiter).await;
+    let (object, body) = get(context, state).await?;
+    let tags = carry::tags(context, state, object.tag_count).await?;
+    let expected = expected(context, state, &object);
+    let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
+    let stamped = stamp.is_some();
+    let mut request = put_request(context, state, &object, tags, stamp);
+    let trailers = destination.known.trailers() != Some(false) && !state.refused.checksums;
+    let md5_known = context.kinds().source == Some(EtagKind::Md5);
+    request.verify = match (&expected.checksum, digest::content_md5_of_etag(&state.source.etag)) {
+        (Some(checksum), _) if !state.refused.checksums => Verify::Checksum(checksum.clone()),
+        (_, Some(md5)) if md5_known => Verify::ContentMd5(md5),
+        _ if trailers => Verify::Trailer(Algorithm::Crc64Nvme),
+        _ => Verify::Caller,
+    };
+    // What nothing else verifies is compared by the ETag afterwards.
+    let md5 = (expected.md5_etag.is_some() || request.verify == Verify::Caller).then_some(());
+    let algorithm = expected.checksum.as_ref().map(|checksum| checksum.algorithm);
+    let length = expected.length;
+    let gate = Some(std::sync::Arc::clone(&context.desk));
+    let (body, passage) = body::guard(body, Running::new(algorithm, md5), expected, gate);
+    let put = destination.store.put(request.clone(), PutBody::Stream { length, body });
+    let put = destination.once(Operation::Put, put).await;
+    let (end, wrong_md5) = passage.end(source, &state.source.key);
+    let (digested, released) = match end {
+        End::Passed(digested, released) => (digested, released),
+        End::Stopped(fault) => {
+            state.or_md5 = wrong_md5.or(state.or_md5);
+            return Err(*fault);
+        }
+        End::Untaken => match put {
+            Err(error) => return Err(refused(error, state, &request)),
+            Ok(_) => return Err(Fault::Failed(untaken(context, state))),
+        },
+    };
+    let written = put.map_err(|error| refused(error, state, &request))?;
+    Ok(Sent { written, stamped, digested, stalled: released.elapsed() > STALLED })
+}
+
+async fn get(context: &Context, state: &State) -> Result<(Object, crate::s3::Body), Fault> {
+    let source = &context.source;
+    let request = GetRequest {
+        key: source.full(&state.source.key),
+        if_match: state.pin(),
+        ..GetRequest::default()
+    };
+    let get = source.once(Operation::Get, source.store.get(request)).await;
+    let (object, body) = get.map_err(Fault::from_source)?;
+    super::pinned(context, state, &object, Operation::Get)?;
+    context.learn_encryption(source, object.encryption.as_deref()).await;
+    Ok((object, body))
+}
+
+/// What the body must be: as long as announced and listed, with the checksum S3 has stored, else with the MD5 that
+/// its ETag is.
+fn expected(context: &Context, state: &State, object: &Object) -> Expected {
+    let opaque = context.kinds().source == Some(EtagKind::Opaque);
+    let by_etag = object.checksum.is_none() && !opaque && is_md5_like(&object.etag);
+    Expected {
+        length: state.source.size,
+        checksum: object.checksum.clone(),
+        md5_etag: by_etag.then(|| object.etag.clone()),
+        or_md5: state.or_md5.filter(|_| context.kinds().source.is_none()),
+    }
+}
+
+fn check(
+    context: &Context,
+    state: &mut State,
+    expected: &Expected,
+    digested: &Digested,
+) -> Result<(), Fault> {
+    expected.check(digested).map_err(|mismatch| {
+        if let Mismatch::Md5(md5, _) = &mismatch {
+            state.or_md5 = Some(*md5);
+        }
+        Fault::Failed(body::corrupt(&context.source, &state.source.key, &mismatch))
+    })
+}
+
+fn put_request(
+    context: &Context,
+    state: &State,
+    object: &Object,
+    tags: Vec<(String, String)>,
+    stamp: Option<String>,
+) -> PutRequest {
+    PutRequest {
+        key: context.destination.full(&state.source.key),
+        attributes: carry::attributes(context, object, stamp),
+        tags,
+        encryption: carry::encryption(context),
+        condition: state.condition(&context.destination),
+        verify: Verify::Caller,
+    }
+}
+
+/// What a refused PUT means; what the destination may not know is left out the next time, one after the other.
+fn refused(error: Box<crate::s3::Error>, state: &mut State, request: &PutRequest) -> Fault {
+    if error.class != Class::Unsupported {
+        return Fault::from_commit(error, state);
+    }
+    if matches!(request.verify, Verify::Checksum(_) | Verify::Trailer(_)) {
+        state.refused.checksums = true;
+    } else if request.condition != Condition::None {
+        state.refused.conditions = true;
+    } else {
+        return Fault::Failed(error);
+    }
+    Fault::OtherWay
+}
+
+/// What had to be left out for a write to succeed is not known to the bucket.
+pub(super) async fn learn_refusals(context: &Context, state: &State) {
+    let refused = state.refused;
+    context
+        .learn(&context.destination, |facts| {
+            if refused.checksums {
+                facts.trailers = Some(false);
+            }
+            if refused.conditions {
+                facts.conditional_writes = Some(false);
+            }
+        })
+        .await;
+}
+
+fn untaken(context: &Context, state: &State) -> Box<crate::s3::Error> {
+    let message = "it was answered before all bytes were sent".to_owned();
+    let key = &state.source.key;
+    context.destination.error(Class::Corrupt, Operation::Put, key, "short_write", message)
+}
+
+/// Whether the destination says it stored what was sent. Where it does not say, the ETag may.
+fn stored_as_sent(
+    context: &Context,
+    state: &mut State,
+    written: &Written,
+    digested: &Digested,
+) -> Result<(), Fault> {
+    let sent = digested.checksum.map(Crc::encode);
+    let checksum_differs = match (&sent, &written.checksum) {
+        (Some(sent), Some(stored)) => sent.algorithm == stored.algorithm && sent != stored,
+        _ => false,
+    };
+    let md5s = context.kinds().destination == Some(EtagKind::Md5) && is_md5_like(&written.etag);
+    let etag_differs = md5s && digested.md5.is_some_and(|md5| digest::hex(&md5) != written.etag);
+    if !checksum_differs && !etag_differs {
+        return Ok(());
+    }
+    state.seen = Some(written.etag.clone());
+    let message = "the destination stored other bytes than were sent".to_owned();
+    let key = &state.source.key;
+    let side = &context.destination;
+    Err(Fault::Failed(side.error(Class::Corrupt, Operation::Put, key, "stored_wrong", message)))
+}
+
+/// Learns whether conditional writes are honoured: the same write again, this time only if nothing is there. It must
+/// be refused. Where it is not, the same bytes were written once more, and nothing is harmed.
+pub(super) async fn learn_conditions(
+    context: &Context,
+    first_write: FirstWrite<'_>,
+    operation: Operation,
+    again: futures_util::future::BoxFuture<'_, Result<Written, crate::s3::Error>>,
+) {
+    let destination = &context.destination;
+    if context.desk.may_commit().await.is_err() {
+        return;
+    }
+    let permit = destination.limiter.acquire().await;
+    let answer = destination.once(operation, again).await;
+    drop(permit);
+    let honoured = match answer {
+        Ok(_) => false,
+        Err(error) if error.class == Class::Precondition => true,
+        Err(error) if error.class == Class::Unsupported => false,
+        Err(_) => return,
+    };
+    if !honoured {
+        tracing::warn!(bucket = destination.bucket, "conditional writes are not honoured");
+    }
+    context.learn(destination, |facts| facts.conditional_writes = Some(honoured)).await;
+    drop(first_write);
+}

@@ -1,0 +1,195 @@
+//! The life of one multipart upload: recorded before it is begun, completed under a condition, aborted on every way
+//! out but the loss of the assignment; then the next holder aborts it by the record.
+
+use std::time::Duration;
+
+use s3sync_proto::model::{Key, Timestamp, Upload};
+use tokio::time::Instant;
+
+use super::{Fault, STALLED, State};
+use crate::clock;
+use crate::compare::{STAMP, stamp};
+use crate::retry::{Next, Tries};
+use crate::s3::{
+    Class, CompleteRequest, Condition, CreateUploadRequest, HeadRequest, Object, Operation, Written,
+};
+use crate::worker::context::Context;
+use crate::worker::side::Failed;
+
+/// S3 refuses requests of a clock that is further off than this (error `RequestTimeTooSkewed`), so S3's time of an
+/// upload is at most this much before ours.
+const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+
+/// An upload that is open.
+pub(super) struct Open {
+    pub(super) id: String,
+    key: Key,
+    began: Timestamp,
+    /// The answer to an earlier try to open it was lost, so another one may be open.
+    twin: bool,
+}
+
+/// Opens an upload, recorded at the server before and after.
+pub(super) async fn open(
+    context: &Context,
+    state: &mut State,
+    request: CreateUploadRequest,
+) -> Result<Open, Fault> {
+    let key = state.source.key.clone();
+    context.desk.upload_intent(&key, None).await.map_err(|_| Fault::Lost)?;
+    let began = clock::now();
+    let side = &context.destination;
+    let mut tries = Tries::default();
+    let mut twin = false;
+    let id = loop {
+        let permit = side.limiter.acquire().await;
+        let create =
+            side.once(Operation::CreateUpload, side.store.create_upload(request.clone())).await;
+        drop(permit);
+        let error = match create {
+            Ok(id) => break id,
+            Err(error) => error,
+        };
+        twin |= error.class == Class::Transient;
+        if error.class == Class::Unsupported && request.checksum.is_some() {
+            state.refused.checksums = true;
+            return Err(Fault::OtherWay);
+        }
+        match tries.failed(error.class, fastrand::f64()) {
+            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::GiveUp => {
+                if twin {
+                    sweep(context, &key, began, None).await;
+                }
+                return Err(Fault::Spent(Failed { error, attempts: tries.failed }));
+            }
+        }
+    };
+    let open = Open { id, key, began, twin };
+    context.desk.upload_intent(&open.key, Some(&open.id)).await.map_err(|_| Fault::Lost)?;
+    Ok(open)
+}
+
+/// Completes an upload. Returns what was written, and whether the write may have been overtaken.
+pub(super) async fn complete(
+    context: &Context,
+    state: &mut State,
+    open: &Open,
+    mut request: CompleteRequest,
+    expected_etag: Option<&str>,
+) -> Result<(Written, bool), Fault> {
+    let side = &context.destination;
+    let mut tries = Tries::default();
+    loop {
+        request.condition = state.condition(side);
+        context.desk.may_commit().await.map_err(|_| Fault::Lost)?;
+        let permit = side.limiter.acquire().await;
+        let began = Instant::now();
+        let complete = side.store.complete_upload(request.clone());
+        let answer = side.once(Operation::CompleteUpload, complete).await;
+        drop(permit);
+        let error = match answer {
+            Ok(written) => {
+                let stalled = state.ambiguous || began.elapsed() > STALLED;
+                return Ok((written, stalled));
+            }
+            Err(error) => error,
+        };
+        if matches!(error.class, Class::Precondition | Class::NoSuchUpload) {
+            // It may be our own completion whose answer was lost.
+            if state.ambiguous
+                && let Some(object) = head(context, state).await?
+                && is_ours(state, &object, expected_etag)
+            {
+                tracing::debug!(upload = open.id, "completed although the answer was lost");
+                return Ok((Written { etag: object.etag, ..Written::default() }, true));
+            }
+            return Err(Fault::Changed(error));
+        }
+        if error.class == Class::Unsupported && request.condition != Condition::None {
+            state.refused.conditions = true;
+            continue;
+        }
+        state.ambiguous |= error.class == Class::Transient;
+        match tries.failed(error.class, fastrand::f64()) {
+            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::GiveUp => {
+                return Err(Fault::Spent(Failed { error, attempts: tries.failed }));
+            }
+        }
+    }
+}
+
+fn is_ours(state: &State, object: &Object, expected_etag: Option<&str>) -> bool {
+    let stamped = object.attributes.metadata.get(STAMP);
+    object.length == state.source.size
+        && (expected_etag == Some(object.etag.as_str())
+            || stamped == Some(&stamp(&state.source.etag, state.source.modified)))
+}
+
+async fn head(context: &Context, state: &State) -> Result<Option<Object>, Fault> {
+    let side = &context.destination;
+    let request = HeadRequest { key: side.full(&state.source.key), ..HeadRequest::default() };
+    match side.call(Operation::Head, || side.store.head(request.clone())).await {
+        Ok(object) => Ok(Some(object)),
+        Err(Failed { error, .. }) if matches!(error.class, Class::NotFound | Class::NoSuchKey) => {
+            Ok(None)
+        }
+        Err(failed) => Err(Fault::Spent(failed)),
+    }
+}
+
+/// After a completed upload: aborts its twin, if it may have one.
+pub(super) async fn finish(context: &Context, open: Open) {
+    if open.twin {
+        sweep(context, &open.key, open.began, Some(&open.id)).await;
+    }
+}
+
+/// Gives an upload up.
+pub(super) async fn abort(context: &Context, open: Open) {
+    abort_one(context, &open.key, &open.id).await;
+    finish(context, open).await;
+}
+
+/// Aborts what an earlier holder may have left open: the upload whose id was recorded, else all uploads of exactly
+/// that key that began since the intent was recorded. Uploads that are older are somebody else's.
+pub(crate) async fn abort_left(context: &Context, upload: &Upload) {
+    match &upload.upload_id {
+        Some(id) => abort_one(context, &upload.key, id).await,
+        None => sweep(context, &upload.key, upload.intent, None).await,
+    }
+}
+
+async fn sweep(context: &Context, key: &Key, since: Timestamp, but: Option<&str>) {
+    let side = &context.destination;
+    let full = side.full(key);
+    let list = side.call(Operation::ListUploads, || side.store.list_uploads(&full)).await;
+    let open = match list {
+        Ok(open) => open,
+        Err(Failed { error, .. }) => {
+            tracing::warn!(bucket = side.bucket, code = error.code, "open uploads not listed");
+            return;
+        }
+    };
+    for upload in open {
+        let ours = upload.initiated.plus(MAX_SKEW) >= since;
+        if ours && but != Some(upload.upload_id.as_str()) {
+            abort_one(context, key, &upload.upload_id).await;
+        }
+    }
+}
+
+async fn abort_one(context: &Context, key: &Key, id: &str) {
+    let side = &context.destination;
+    let full = side.full(key);
+    let abort = side.call(Operation::AbortUpload, || side.store.abort_upload(&full, id)).await;
+    match abort {
+        Ok(()) => {}
+        Err(Failed { error, .. }) if error.class == Class::NoSuchUpload => {}
+        // The object is not at stake, only the price of its parts; the run goes on.
+        Err(Failed { error, .. }) => {
+            tracing::warn!(bucket = side.bucket, code = error.code, "upload not aborted");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Does one assignment: brings a slice of the key space in step, or aborts uploads. Speaks with the server through
+//! its desk only.
+
+pub(crate) mod context;
+mod engine;
+pub(crate) mod known;
+mod range;
+pub(crate) mod side;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use s3sync_proto::model::{
+    Assignment, CompareMode, FailureClass, Filter, Key, KeyRange, Outcome, Upload, Work, WorkError,
+};
+use tracing::Instrument as _;
+
+use crate::copy;
+use crate::s3::ObjectStore;
+use crate::work::{Desk, Lost, Orders, Progress};
+use context::Context;
+pub use engine::{Engine, Settings};
+
+/// Uploads of earlier holders aborted at once.
+const ABORTS_AT_ONCE: usize = 8;
+
+/// The two sides of an assignment.
+pub struct Sides {
+    /// Where objects come from.
+    pub source: Arc<dyn ObjectStore>,
+    /// Where they go.
+    pub destination: Arc<dyn ObjectStore>,
+    /// Whether the destination's credential can read the source inside S3: it is the same credential, and the same
+    /// endpoint or both AWS in one partition.
+    pub server_side: bool,
+}
+
+/// Works on an assignment until it is done, given back, failed or lost.
+pub async fn run(
+    assignment: Assignment,
+    sides: Sides,
+    desk: Arc<dyn Desk>,
+    orders: Orders,
+    engine: Arc<Engine>,
+) {
+    let span = tracing::info_span!(
+        "assignment",
+        id = assignment.held.id,
+        epoch = assignment.held.epoch,
+        run = %assignment.run,
+        source = %assignment.source.endpoint,
+        destination = %assignment.destination.location.endpoint,
+        traceparent = assignment.traceparent,
+    );
+    let lost = orders.lost.clone();
+    let work = work(assignment, sides, desk, orders, engine);
+    let all = async move {
+        tokio::select! {
+            biased;
+            () = lost.cancelled() => tracing::info!("assignment lost"),
+            result = work => match result {
+                Ok(outcome) => tracing::info!(?outcome, "assignment ended"),
+                Err(Lost) => tracing::info!("assignment lost"),
+            },
+        }
+    };
+    all.instrument(span).await;
+}
+
+async fn work(
+    assignment: Assignment,
+    sides: Sides,
+    desk: Arc<dyn Desk>,
+    orders: Orders,
+    engine: Arc<Engine>,
+) -> Result<Outcome, Lost> {
+    if let Some(error) = refused(&assignment) {
+        return errored(&*desk, &assignment.work, error).await;
+    }
+    let context = Arc::new(Context::new(&assignment, sides, desk, engine));
+    let Assignment { uploads, work, filter, .. } = assignment;
+    // Before anything is copied: an upload that is left open must not be completed over what is written now.
+    let in_range = |upload: &Upload| match &work {
+        Work::Range { range, .. } => range.contains(&upload.key),
+        Work::Reap => true,
+    };
+    let uploads: Vec<Upload> = uploads.into_iter().filter(in_range).collect();
+    futures_util::stream::iter(&uploads)
+        .for_each_concurrent(ABORTS_AT_ONCE, |upload| copy::abort_left(&context, upload))
+        .await;
+    match work {
+        Work::Range { range, cursor } => range::run(context, range, cursor, filter, orders).await,
+        Work::Reap => {
+            let counters = context.meter.take();
+            let progress = Progress {
+                outcome: Outcome::Completed,
+                previous_cursor: None,
+                cursor: None,
+                counters,
+                failures: Vec::new(),
+            };
+            context.desk.report(progress).await?;
+            Ok(Outcome::Completed)
+        }
+    }
+}
+
+/// Work that this version cannot do is refused, never done in another way.
+fn refused(assignment: &Assignment) -> Option<WorkError> {
+    let Filter { include, exclude, .. } = &assignment.filter;
+    let what = match assignment.compare {
+        CompareMode::Checksum | CompareMode::Full => "the compare mode",
+        CompareMode::Default | CompareMode::Size | CompareMode::Etag
+            if !include.is_empty() || !exclude.is_empty() =>
+        {
+            "the filter"
+        }
+        CompareMode::Default | CompareMode::Size | CompareMode::Etag => return None,
+    };
+    Some(WorkError {
+        class: FailureClass::Permanent,
+        code: "unsupported".to_owned(),
+        message: format!("this agent's version does not know {what} of the job"),
+    })
+}
+
+async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outcome, Lost> {
+    let cursor = match work {
+        Work::Range { cursor, .. } => cursor.clone(),
+        Work::Reap => None,
+    };
+    let outcome = Outcome::Errored(error);
+    let progress = Progress {
+        outcome: outcome.clone(),
+        previous_cursor: cursor.clone(),
+        cursor,
+        counters: s3sync_proto::model::Counters::default(),
+        failures: Vec::new(),
+    };
+    desk.report(progress).await?;
+    Ok(outcome)
+}
+
+/// The slice that is still to be done.
+fn remaining(range: &KeyRange, cursor: Option<&Key>) -> Option<Key> {
+    cursor.cloned().max(range.after.clone())
+}

@@ -1,0 +1,125 @@
+//! What everything that works on one assignment shares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use s3sync_proto::model::{
+    Assignment, BucketFacts, CompareMode, Destination, EndpointSpec, EtagKind, Location,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Sides;
+use super::engine::Engine;
+use super::side::Side;
+use crate::compare::Kinds;
+use crate::copy::choose;
+use crate::meter::Meter;
+use crate::s3::ObjectStore;
+use crate::work::Desk;
+
+/// Shared by everything that works on one assignment.
+pub(crate) struct Context {
+    pub(crate) source: Side,
+    pub(crate) destination: Side,
+    pub(crate) options: Destination,
+    pub(crate) compare: CompareMode,
+    pub(crate) max_object: u64,
+    pub(crate) desk: Arc<dyn Desk>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) meter: Arc<Meter>,
+    /// Ends what is in flight: uploads are aborted, keys stay unsettled.
+    pub(crate) give_up: CancellationToken,
+    server_side: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(
+        assignment: &Assignment,
+        sides: Sides,
+        desk: Arc<dyn Desk>,
+        engine: Arc<Engine>,
+    ) -> Self {
+        let meter = Arc::new(Meter::default());
+        let side = |store: Arc<dyn ObjectStore>,
+                    location: &Location,
+                    spec: &EndpointSpec,
+                    facts: &BucketFacts| Side {
+            store,
+            bucket: location.bucket.clone(),
+            prefix: location.prefix.clone().into(),
+            limiter: engine.limiter(&location.endpoint),
+            known: engine.known(facts),
+            fixed_etags: spec.etags,
+            meter: Arc::clone(&meter),
+        };
+        let Assignment { source, destination, source_endpoint, destination_endpoint, .. } =
+            assignment;
+        Self {
+            source: side(sides.source, source, source_endpoint, &assignment.source_facts),
+            destination: side(
+                sides.destination,
+                &destination.location,
+                destination_endpoint,
+                &assignment.destination_facts,
+            ),
+            options: destination.clone(),
+            compare: assignment.compare,
+            max_object: destination_endpoint.max_object_size.unwrap_or(choose::MAX_OBJECT),
+            desk,
+            meter,
+            give_up: CancellationToken::new(),
+            server_side: AtomicBool::new(sides.server_side),
+            engine,
+        }
+    }
+
+    /// Whether the way of comparing never asks for a stamp; then none is written.
+    pub(crate) fn compare_ignores_stamps(&self) -> bool {
+        matches!(self.compare, CompareMode::Size | CompareMode::Etag)
+    }
+
+    pub(crate) fn kinds(&self) -> Kinds {
+        Kinds { source: self.source.etags(), destination: self.destination.etags() }
+    }
+
+    /// Notes what was learned of a side's bucket and tells the server.
+    pub(crate) async fn learn(&self, side: &Side, change: impl FnOnce(&mut BucketFacts)) {
+        if let Some(facts) = side.known.learn(change) {
+            self.desk.learned(facts).await;
+        }
+    }
+
+    /// Notes what ETags of a bucket are. Once some are opaque, all count as such: a bucket can hold both.
+    pub(crate) async fn learn_etags(&self, side: &Side, kind: EtagKind) {
+        self.learn(side, |facts| {
+            if facts.etags != Some(EtagKind::Opaque) {
+                facts.etags = Some(kind);
+            }
+        })
+        .await;
+    }
+
+    /// Notes what an answer says of a bucket's encryption: with KMS, ETags are not MD5s.
+    pub(crate) async fn learn_encryption(&self, side: &Side, encryption: Option<&str>) {
+        if encryption.is_some_and(|encryption| encryption.starts_with("aws:kms")) {
+            self.learn_etags(side, EtagKind::Opaque).await;
+        }
+    }
+
+    /// Whether S3 may be asked to copy by itself.
+    pub(crate) fn server_side(&self) -> bool {
+        self.server_side.load(Ordering::Relaxed)
+    }
+
+    /// S3 refused to copy by itself; bytes go through this agent from now on.
+    pub(crate) fn no_server_side(&self, code: &str) {
+        if self.server_side.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                code,
+                source = self.source.bucket,
+                destination = self.destination.bucket,
+                "server-side copy was refused; streaming instead"
+            );
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What all workers of an agent share: settings, limits, and what was learned of buckets.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use s3sync_proto::model::{BucketFacts, Name};
+
+use super::known::Known;
+use crate::copy::choose;
+use crate::limits::{ByteBudget, Limiter, MAX_BYTES, MAX_REQUESTS};
+
+/// How workers work. The defaults are for production; tests choose smaller ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Progress is reported this often when there is any.
+    pub checkpoint_every: Duration,
+    /// Progress over this many keys is reported at once.
+    pub checkpoint_keys: u64,
+    /// Keys a worker copies, or asks about, at once.
+    pub copies_per_worker: usize,
+    /// Requests in flight to one endpoint.
+    pub requests_per_endpoint: usize,
+    /// Bytes of bodies in memory.
+    pub bytes: u64,
+    /// Objects up to this size travel as one GET and one PUT.
+    pub single_up_to: u64,
+    /// Parts of one object in flight.
+    pub parts_per_object: usize,
+    /// How long what is in flight may take after a worker was told to stop.
+    pub patience: Duration,
+}
+
+/// Shared by all workers of an agent.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) bytes: ByteBudget,
+    limiters: Mutex<HashMap<Name, Arc<Limiter>>>,
+    known: Mutex<HashMap<(Name, String), Arc<Known>>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // DESIGN: a cursor moves every 5 s or 50,000 keys.
+            checkpoint_every: Duration::from_secs(5),
+            checkpoint_keys: 50_000,
+            // As many as can have a GET or a PUT in flight to one endpoint.
+            copies_per_worker: 128,
+            requests_per_endpoint: MAX_REQUESTS,
+            bytes: MAX_BYTES,
+            single_up_to: choose::SINGLE_UP_TO,
+            parts_per_object: 8,
+            // Within the 30 s that service managers give a process to end.
+            patience: Duration::from_secs(20),
+        }
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// With these settings.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            bytes: ByteBudget::new(settings.bytes),
+            limiters: Mutex::default(),
+            known: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn limiter(&self, endpoint: &Name) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let limiter = limiters.entry(endpoint.clone());
+        Arc::clone(limiter.or_insert_with(|| Limiter::new(self.settings.requests_per_endpoint)))
+    }
+
+    pub(crate) fn known(&self, facts: &BucketFacts) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known
+            .entry((facts.endpoint.clone(), facts.bucket.clone()))
+            .or_insert_with(|| Arc::new(Known::new(facts.clone())));
+        known.merge(facts);
+        Arc::clone(known)
+    }
+}

@@ -1,0 +1,382 @@
+//! Brings one slice of the key space in step: lists both sides ahead, compares, hands differences to copies, and
+//! moves the cursor. One loop owns all state; everything that waits is a task that ends in an [`Event`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use s3sync_proto::model::{Counters, FailureClass, Filter, Key, KeyRange, Outcome, WorkError};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::context::Context;
+use crate::compare::{self, Decision, Found};
+use crate::copy::{self, Task};
+use crate::scan::cut::Cut;
+use crate::scan::frontier::{Frontier, Settled, Ticket};
+use crate::scan::merge::{Lane, Merge, Verdict};
+use crate::scan::{self, PAGE_KEYS, Page, Place};
+use crate::work::{Lost, Orders, Progress};
+
+/// How long tasks that were told to give up may take to abort their uploads. What is left then is in the server's
+/// records, and the next holder aborts it.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a task ended with.
+enum Event {
+    Page(Lane, Result<Page, WorkError>),
+    Key(Ticket, Option<Settled>),
+    Reported(Result<(), Lost>),
+    Cut(Option<Key>),
+    Split(Result<(), Lost>),
+}
+
+struct Driver {
+    context: Arc<Context>,
+    filter: Filter,
+    merge: Merge,
+    frontier: Frontier,
+    tasks: JoinSet<Event>,
+    /// Where the next page of each side begins; `None` while one is being read, or at the end.
+    source: Option<Place>,
+    destination: Option<Place>,
+    first: Option<Key>,
+    /// A key that did not fit into the tasks.
+    copying: usize,
+    reporting: bool,
+    splitting: bool,
+    split_from: Option<Key>,
+    reported: Option<Key>,
+    last_report: Instant,
+    ending: Option<Ending>,
+}
+
+/// The slice is not gone on with.
+struct Ending {
+    outcome: Outcome,
+    /// When what is in flight is given up, and then when it is dropped.
+    deadline: Instant,
+    given_up: bool,
+}
+
+/// Works on a slice; `cursor` is as the server has it.
+pub(super) async fn run(
+    context: Arc<Context>,
+    range: KeyRange,
+    cursor: Option<Key>,
+    filter: Filter,
+    orders: Orders,
+) -> Result<Outcome, Lost> {
+    let after = super::remaining(&range, cursor.as_ref());
+    let driver = Driver {
+        filter,
+        merge: Merge::new(after.clone(), range.until),
+        frontier: Frontier::default(),
+        tasks: JoinSet::new(),
+        source: Some(Place::After(after.clone())),
+        destination: Some(Place::After(after)),
+        first: None,
+        copying: 0,
+        reporting: false,
+        splitting: false,
+        split_from: None,
+        reported: cursor,
+        last_report: Instant::now(),
+        ending: None,
+        context,
+    };
+    driver.run(orders).await
+}
+
+impl Driver {
+    async fn run(mut self, mut orders: Orders) -> Result<Outcome, Lost> {
+        let mut splits_open = true;
+        loop {
+            self.list_ahead();
+            self.join();
+            self.report_when_due();
+            if self.is_over() {
+                return self.end().await;
+            }
+            let next_report = self.last_report + self.context.engine.settings.checkpoint_every;
+            let deadline = self.ending.as_ref().map(|ending| ending.deadline);
+            tokio::select! {
+                biased;
+                () = orders.stop.cancelled(), if self.ending.is_none() => {
+                    self.end_with(Outcome::Yielded);
+                }
+                () = tokio::time::sleep_until(deadline.unwrap_or(next_report)),
+                    if deadline.is_some() => self.give_up(),
+                Some(event) = self.tasks.join_next() => self.take(event)?,
+                split = orders.split.recv(), if splits_open && !self.splitting => match split {
+                    Some(()) => self.begin_split().await,
+                    None => splits_open = false,
+                },
+                () = tokio::time::sleep_until(next_report),
+                    if !self.reporting && self.frontier.reportable() > 0 => {}
+            }
+        }
+    }
+
+    fn spawn(&mut self, task: impl Future<Output = Event> + Send + 'static) {
+        self.tasks.spawn(task.in_current_span());
+    }
+
+    /// Reads a page ahead on each side: one waits to be joined while the next one is on its way.
+    fn list_ahead(&mut self) {
+        if self.ending.is_some() {
+            return;
+        }
+        for lane in [Lane::Source, Lane::Destination] {
+            let wanted = self.merge.waiting(lane) < usize::from(PAGE_KEYS);
+            if !wanted || self.merge.ended(lane) {
+                continue;
+            }
+            let place = match lane {
+                Lane::Source => self.source.take(),
+                Lane::Destination => self.destination.take(),
+            };
+            if let Some(place) = place {
+                let context = Arc::clone(&self.context);
+                self.spawn(
+                    async move { Event::Page(lane, scan::page(&context, lane, place).await) },
+                );
+            }
+        }
+    }
+
+    /// Decides on keys as long as both listings tell and there is room for what they need.
+    fn join(&mut self) {
+        let most = self.context.engine.settings.copies_per_worker;
+        while self.ending.is_none() && self.copying < most && !self.frontier.is_full() {
+            match self.merge.join() {
+                Some(Verdict::Extra(found)) => {
+                    self.frontier.add(found.key, Counters { extra: 1, ..Counters::default() });
+                }
+                Some(Verdict::Listed { source, destination }) => self.decide(source, destination),
+                None => break,
+            }
+        }
+    }
+
+    fn decide(&mut self, source: Found, destination: Option<Found>) {
+        if self.first.is_none() {
+            self.first = Some(source.key.clone());
+        }
+        if !passes(&self.filter, &source) {
+            self.frontier.add(source.key, Counters { filtered: 1, ..Counters::default() });
+            return;
+        }
+        let context = &self.context;
+        let decision = match &destination {
+            None => Decision::Copy,
+            Some(found) => compare::decide(context.compare, &source, found, context.kinds())
+                .expect("other modes were refused before"),
+        };
+        let listed = Counters { listed: 1, ..Counters::default() };
+        match decision {
+            Decision::InStep => {
+                self.frontier.add(source.key, Counters { in_step: 1, ..listed });
+            }
+            Decision::Copy if copy::is_archived(&source.storage_class) => {
+                self.frontier.add(source.key, Counters { archived: 1, ..listed });
+            }
+            Decision::Copy | Decision::AskStamp => {
+                let seen = destination.map(|found| found.etag);
+                let ask = decision == Decision::AskStamp;
+                let ticket = self.frontier.open(source.key.clone());
+                let context = Arc::clone(&self.context);
+                self.copying += 1;
+                self.spawn(async move {
+                    let task = Task { source, seen, ask };
+                    Event::Key(ticket, copy::settle(&context, task).await)
+                });
+            }
+        }
+    }
+
+    fn take(&mut self, event: Result<Event, tokio::task::JoinError>) -> Result<(), Lost> {
+        match event {
+            Ok(Event::Page(lane, page)) => self.take_page(lane, page),
+            Ok(Event::Key(ticket, settled)) => {
+                self.copying -= 1;
+                if let Some(settled) = settled {
+                    self.frontier.settle(ticket, settled);
+                }
+            }
+            Ok(Event::Reported(result)) => {
+                self.reporting = false;
+                result?;
+            }
+            Ok(Event::Cut(at)) => self.split_at(at),
+            Ok(Event::Split(result)) => {
+                self.splitting = false;
+                result?;
+            }
+            Err(panic) => {
+                // The key it worked on stays unsettled; the range is tried again, elsewhere if need be.
+                tracing::error!(%panic, "a task of the worker died");
+                self.tasks.abort_all();
+                self.end_with(Outcome::Errored(WorkError {
+                    class: FailureClass::Transient,
+                    code: "worker_died".to_owned(),
+                    message: "a task of the worker died".to_owned(),
+                }));
+                self.give_up();
+            }
+        }
+        Ok(())
+    }
+
+    fn take_page(&mut self, lane: Lane, page: Result<Page, WorkError>) {
+        let fed = page.and_then(|page| {
+            let place = match lane {
+                Lane::Source => &mut self.source,
+                Lane::Destination => &mut self.destination,
+            };
+            let last = page.next.is_none();
+            *place = page.next;
+            self.merge.feed(lane, page.found, last).map_err(|error| scan::unordered(&error))
+        });
+        if let Err(error) = fed {
+            if error.code == "unordered_listing" {
+                self.mark_unordered(lane);
+            }
+            self.end_with(Outcome::Errored(error));
+        }
+    }
+
+    fn mark_unordered(&mut self, lane: Lane) {
+        let context = Arc::clone(&self.context);
+        self.spawn(async move {
+            let side = match lane {
+                Lane::Source => &context.source,
+                Lane::Destination => &context.destination,
+            };
+            context.learn(side, |facts| facts.unordered_listing = true).await;
+            Event::Split(Ok(()))
+        });
+    }
+
+    fn report_when_due(&mut self) {
+        let settings = &self.context.engine.settings;
+        let keys = self.frontier.reportable();
+        let due = keys >= settings.checkpoint_keys
+            || self.frontier.report_is_full()
+            || (keys > 0 && self.last_report.elapsed() >= settings.checkpoint_every);
+        if self.reporting || !due {
+            return;
+        }
+        if let Some(progress) = self.progress(Outcome::Checkpoint) {
+            let context = Arc::clone(&self.context);
+            self.reporting = true;
+            self.last_report = Instant::now();
+            self.spawn(async move { Event::Reported(context.desk.report(progress).await) });
+        }
+    }
+
+    /// The next report, when there is something to report.
+    fn progress(&mut self, outcome: Outcome) -> Option<Progress> {
+        let settled = self.frontier.take()?;
+        let mut counters = settled.counters;
+        counters += self.context.meter.take();
+        let previous_cursor = self.reported.replace(settled.cursor.clone());
+        let cursor = Some(settled.cursor);
+        Some(Progress { outcome, previous_cursor, cursor, counters, failures: settled.failures })
+    }
+
+    async fn begin_split(&mut self) {
+        let listed = self.merge.listed().cloned();
+        let (Some(first), Some(listed)) = (self.first.clone(), listed) else {
+            return self.context.desk.decline_split("nothing is listed yet").await;
+        };
+        if self.ending.is_some() || self.merge.ended(Lane::Source) {
+            return self.context.desk.decline_split("little is left").await;
+        }
+        self.splitting = true;
+        let until = self.merge.until().cloned();
+        self.split_from = until.clone();
+        let context = Arc::clone(&self.context);
+        self.spawn(async move {
+            let cut = Cut::new(&first, &listed, until.as_ref());
+            Event::Cut(scan::find_cut(&context, cut, until).await)
+        });
+    }
+
+    /// Stops at the cut first, then tells: whatever becomes of the proposal, nobody does a key twice.
+    fn split_at(&mut self, at: Option<Key>) {
+        let until = self.split_from.take();
+        let context = Arc::clone(&self.context);
+        let at = at.filter(|at| self.ending.is_none() && self.merge.stop_at(at));
+        self.spawn(async move {
+            Event::Split(match at {
+                Some(at) => context.desk.propose_split(&at, until.as_ref()).await,
+                None => {
+                    context.desk.decline_split("nothing worth a cut is left").await;
+                    Ok(())
+                }
+            })
+        });
+    }
+
+    fn end_with(&mut self, outcome: Outcome) {
+        if self.ending.is_none() {
+            let deadline = Instant::now() + self.context.engine.settings.patience;
+            self.ending = Some(Ending { outcome, deadline, given_up: false });
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.context.give_up.cancel();
+        if let Some(ending) = &mut self.ending {
+            if ending.given_up {
+                self.tasks.abort_all();
+            }
+            ending.given_up = true;
+            ending.deadline = Instant::now() + GIVE_UP_WITHIN;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.ending {
+            Some(_) => self.tasks.is_empty(),
+            None => {
+                let settled = self.merge.done() && self.copying == 0;
+                settled && !self.splitting && !self.reporting
+            }
+        }
+    }
+
+    /// Reports what is settled and how the slice ended.
+    async fn end(mut self) -> Result<Outcome, Lost> {
+        self.tasks.shutdown().await;
+        let ending = self.ending.take();
+        while self.frontier.report_is_full() || (ending.is_none() && self.frontier.reportable() > 0)
+        {
+            let Some(progress) = self.progress(Outcome::Checkpoint) else { break };
+            self.context.desk.report(progress).await?;
+        }
+        let outcome = ending.map_or(Outcome::Completed, |ending| ending.outcome);
+        let previous_cursor = self.reported.clone();
+        let mut last = self.progress(outcome.clone()).unwrap_or_else(|| Progress {
+            outcome: outcome.clone(),
+            previous_cursor: previous_cursor.clone(),
+            cursor: previous_cursor,
+            counters: self.context.meter.take(),
+            failures: Vec::new(),
+        });
+        if outcome == Outcome::Completed {
+            last.cursor = self.merge.until().cloned();
+        }
+        self.context.desk.report(last).await?;
+        Ok(outcome)
+    }
+}
+
+/// Whether the filter lets an object through; globs were refused before.
+fn passes(filter: &Filter, found: &Found) -> bool {
+    found.size >= filter.min_size
+        && filter.max_size.is_none_or(|max| found.size <= max)
+        && filter.modified_after.is_none_or(|after| found.modified >= after)
+        && filter.modified_before.is_none_or(|before| found.modified < before)
+}

@@ -1,0 +1,139 @@
+//! One side of an assignment: its bucket, its prefix, and the way every request to it goes: with a permit, counted,
+//! in a span, and tried again as `retry` says.
+
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use s3sync_proto::model::{EtagKind, Key};
+use tracing::Instrument as _;
+
+use super::known::Known;
+use crate::limits::Limiter;
+use crate::meter::Meter;
+use crate::retry::{Next, Tries};
+use crate::s3::{Class, Condition, Error, ObjectStore, Operation};
+
+/// The source or the destination.
+pub(crate) struct Side {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) bucket: String,
+    pub(crate) prefix: Bytes,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) known: Arc<Known>,
+    /// What the endpoint's settings say of ETags.
+    pub(crate) fixed_etags: Option<EtagKind>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// A request that failed as often as it is tried.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// The last error.
+    pub(crate) error: Box<Error>,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+}
+
+// === impl Side ===
+
+impl Side {
+    /// The full key of a key without prefix.
+    pub(crate) fn full(&self, key: &Key) -> Key {
+        if self.prefix.is_empty() {
+            return key.clone();
+        }
+        let mut full = BytesMut::with_capacity(self.prefix.len() + key.as_bytes().len());
+        full.put_slice(&self.prefix);
+        full.put_slice(key.as_bytes());
+        Key::new(full.freeze())
+    }
+
+    /// The key without prefix; `None` when it does not begin with the prefix.
+    pub(crate) fn relative(&self, full: Key) -> Option<Key> {
+        let bytes = full.into_bytes();
+        bytes.starts_with(&self.prefix).then(|| Key::new(bytes.slice(self.prefix.len()..)))
+    }
+
+    /// What ETags of the bucket are.
+    pub(crate) fn etags(&self) -> Option<EtagKind> {
+        self.fixed_etags.or_else(|| self.known.etags())
+    }
+
+    /// The condition of a write over what was seen. None where conditions are known not to be honoured: some servers
+    /// refuse them.
+    pub(crate) fn condition(&self, seen: Option<&str>) -> Condition {
+        match (self.known.conditional_writes(), seen) {
+            (Some(false), _) => Condition::None,
+            (_, None) => Condition::Absent,
+            (_, Some(etag)) => Condition::Matches(etag.to_owned()),
+        }
+    }
+
+    /// An error of our own about an object of this side.
+    pub(crate) fn error(
+        &self,
+        class: Class,
+        operation: Operation,
+        key: &Key,
+        code: &str,
+        message: String,
+    ) -> Box<Error> {
+        Box::new(Error {
+            class,
+            operation,
+            bucket: self.bucket.clone(),
+            key: self.full(key),
+            code: code.to_owned(),
+            message,
+            request_id: String::new(),
+            status: None,
+        })
+    }
+
+    /// Makes one request for which the caller holds a permit.
+    pub(crate) async fn once<T>(
+        &self,
+        operation: Operation,
+        request: BoxFuture<'_, Result<T, Error>>,
+    ) -> Result<T, Box<Error>> {
+        self.meter.count(operation);
+        let span = tracing::debug_span!("request", operation = operation.name());
+        let answer = request.instrument(span).await;
+        match answer {
+            Ok(answer) => {
+                self.limiter.succeeded();
+                Ok(answer)
+            }
+            Err(error) => {
+                tracing::trace!(%error, class = ?error.class, "request failed");
+                if error.class == Class::Throttled {
+                    self.limiter.throttled();
+                }
+                Err(Box::new(error))
+            }
+        }
+    }
+
+    /// Makes a request until it succeeds or is not to be tried again.
+    pub(crate) async fn call<'a, T>(
+        &self,
+        operation: Operation,
+        mut request: impl FnMut() -> BoxFuture<'a, Result<T, Error>> + Send,
+    ) -> Result<T, Failed> {
+        let mut tries = Tries::default();
+        loop {
+            let permit = self.limiter.acquire().await;
+            let answer = self.once(operation, request()).await;
+            drop(permit);
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            match tries.failed(error.class, fastrand::f64()) {
+                Next::Wait(wait) => tokio::time::sleep(wait).await,
+                Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
+            }
+        }
+    }
+}
