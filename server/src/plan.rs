@@ -1,8 +1,13 @@
 //! Pure. Decisions of the control plane, as functions of values: no I/O, no clock.
 
+pub mod check;
 mod outcome;
+mod place;
+mod split;
 
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
+pub use place::{Placement, place};
+pub use split::{MAX_SPLIT_REQUESTS, splits};
 
 use std::time::Duration;
 

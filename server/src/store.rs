@@ -3,6 +3,8 @@
 //!
 //! Times come from the caller. Nothing here decides: decisions are pure functions of [`crate::plan`].
 
+pub mod sqlite;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

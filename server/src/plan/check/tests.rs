@@ -1,0 +1,189 @@
+//! Bad jobs, and all that is wrong with each.
+
+use std::collections::BTreeMap;
+
+use s3sync_proto::model::{
+    CompareMode, DeleteMode, DeletePolicy, Destination, Endpoint, EndpointSpec, Filter, Job,
+    Limits, Timestamp,
+};
+
+use super::*;
+
+fn catalogue() -> Catalogue {
+    let endpoint = |name: &str, region: &str, url: Option<&str>| {
+        let name: Name = name.parse().unwrap();
+        let spec = EndpointSpec {
+            region: region.into(),
+            url: url.map(str::to_owned),
+            ..EndpointSpec::default()
+        };
+        let time = Timestamp::default();
+        (
+            name.clone(),
+            Endpoint {
+                name,
+                spec,
+                buckets: vec![],
+                etag: "e".into(),
+                created: time,
+                updated: time,
+            },
+        )
+    };
+    Catalogue {
+        revision: 1,
+        endpoints: BTreeMap::from([
+            endpoint("usw2", "us-west-2", None),
+            endpoint("use1", "us-east-1", None),
+            endpoint("cnn1", "cn-north-1", None),
+            endpoint("minio", "us-east-1", Some("http://minio:9000")),
+        ]),
+        jobs: BTreeMap::new(),
+    }
+}
+
+fn place(text: &str) -> Location {
+    let (endpoint, rest) = text.split_once(':').unwrap();
+    let (bucket, prefix) = rest.split_once('/').unwrap();
+    Location { endpoint: endpoint.parse().unwrap(), bucket: bucket.into(), prefix: prefix.into() }
+}
+
+fn job(source: &str, destinations: &[&str]) -> JobSpec {
+    let destination = |text: &&str| Destination {
+        location: place(text),
+        storage_class: None,
+        agent_labels: BTreeMap::new(),
+        encryption: None,
+    };
+    JobSpec {
+        source: place(source),
+        destinations: destinations.iter().map(destination).collect(),
+        filter: Filter::default(),
+        compare: CompareMode::Default,
+        deletes: DeletePolicy::default(),
+        schedule: None,
+        events: None,
+        limits: Limits::default(),
+        paused: false,
+    }
+}
+
+fn add(catalogue: &mut Catalogue, name: &str, spec: JobSpec) {
+    let name: Name = name.parse().unwrap();
+    let job = Job {
+        name: name.clone(),
+        uid: "u".into(),
+        spec,
+        etag: "e".into(),
+        generation: 1,
+        created: Timestamp::default(),
+        updated: Timestamp::default(),
+        latest_run: None,
+        warnings: vec![],
+    };
+    catalogue.jobs.insert(name, job);
+}
+
+fn problems(catalogue: &Catalogue, job: &JobSpec) -> Vec<String> {
+    let name = "new".parse().unwrap();
+    match check_job(&name, job, catalogue) {
+        Ok(_) => Vec::new(),
+        Err(invalid) => {
+            invalid.violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect()
+        }
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let mut job = job("nowhere:src/a/", &["usw2:dst/a/", "use1:dst/a/b/", "gone:x/"]);
+    job.deletes.mode = DeleteMode::Mirror;
+    job.compare = CompareMode::Full;
+    assert_eq!(
+        problems(&catalogue(), &job),
+        [
+            "source.endpoint: there is no endpoint nowhere; known are cnn1, minio, use1, usw2",
+            "destinations[2].endpoint: there is no endpoint gone; known are cnn1, minio, use1, usw2",
+            "deletes.policy: is not supported by this version; use keep",
+            "compare: is not supported by this version; use default, size or etag",
+            "destinations[1]: overlaps destinations[0]; use another bucket or prefix",
+        ]
+    );
+}
+
+#[test]
+fn a_destination_inside_the_source_is_refused_in_each_way_it_can_be() {
+    let inside = [
+        ("usw2:b/a/", "usw2:b/a/x/"),
+        ("usw2:b/a/x/", "usw2:b/a/"),
+        ("usw2:b/", "use1:b/a/"),
+        ("usw2:b/a", "usw2:b/ab/"),
+        ("minio:b/", "minio:b/"),
+    ];
+    for (source, destination) in inside {
+        let found = problems(&catalogue(), &job(source, &[destination]));
+        assert_eq!(found.len(), 1, "{source} {destination}: {found:?}");
+        assert!(
+            found[0].starts_with("destinations[0]: overlaps the job's own source"),
+            "{found:?}"
+        );
+    }
+    // Other partitions and other endpoints have other buckets of that name; siblings do not overlap.
+    let apart = [
+        ("usw2:b/", "cnn1:b/"),
+        ("usw2:b/", "minio:b/"),
+        ("usw2:b/a/", "usw2:b/b/"),
+        ("usw2:b/", "usw2:c/"),
+    ];
+    for (source, destination) in apart {
+        assert_eq!(
+            problems(&catalogue(), &job(source, &[destination])),
+            [""; 0],
+            "{source} {destination}"
+        );
+    }
+}
+
+#[test]
+fn jobs_that_feed_each_other_in_a_circle_are_refused() {
+    let mut catalogue = catalogue();
+    add(&mut catalogue, "one", job("usw2:a/", &["usw2:b/x/"]));
+    add(&mut catalogue, "two", job("use1:b/", &["cnn1:c/"]));
+    assert_eq!(
+        problems(&catalogue, &job("cnn1:c/sub/", &["usw2:a/y/"])),
+        ["destinations: jobs would feed each other in a circle: new -> one -> two -> new"]
+    );
+    assert_eq!(problems(&catalogue, &job("cnn1:c/", &["usw2:d/"])), [""; 0]);
+}
+
+#[test]
+fn a_mirror_shares_its_destination_with_nobody() {
+    let mut catalogue = catalogue();
+    let mut mirror = job("usw2:a/", &["cnn1:b/x/"]);
+    mirror.deletes.mode = DeleteMode::Mirror;
+    add(&mut catalogue, "mirror", mirror);
+    let found = problems(&catalogue, &job("usw2:c/", &["cnn1:b/x/y/"]));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("destinations[0]: overlaps a destination of job mirror"),
+        "{found:?}"
+    );
+    assert_eq!(problems(&catalogue, &job("usw2:c/", &["cnn1:b/z/"])), [""; 0]);
+}
+
+#[test]
+fn a_prefix_without_a_slash_is_a_warning() {
+    let name = "new".parse().unwrap();
+    let warnings =
+        check_job(&name, &job("usw2:a/media", &["cnn1:b/media/"]), &catalogue()).unwrap();
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].field, "source.prefix");
+}
+
+#[test]
+fn an_endpoint_in_use_names_its_users() {
+    let mut catalogue = catalogue();
+    add(&mut catalogue, "one", job("usw2:a/", &["cnn1:b/"]));
+    assert_eq!(users_of(&"cnn1".parse().unwrap(), &catalogue), ["one".parse().unwrap()]);
+    assert_eq!(users_of(&"minio".parse().unwrap(), &catalogue), []);
+}

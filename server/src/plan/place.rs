@@ -1,0 +1,130 @@
+//! Pure. Who gets which range, and why some get to nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use s3sync_proto::model::{RunName, Verb};
+
+use crate::store::{Grant, RangeView, SessionView, Snapshot};
+
+/// Longest explanation, in characters.
+const MAX_REASON: usize = 400;
+
+/// A decision over all ready ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// Who gets what.
+    pub grants: Vec<Grant>,
+    /// Why a run stands still, for people; an empty text when it no longer does.
+    pub reasons: Vec<(RunName, String)>,
+}
+
+/// Decides over the ready ranges of a snapshot. Runs take turns, and within a run its destinations, so that a huge one
+/// cannot starve a small one; of the agents that can, the least loaded gets the range.
+#[must_use]
+pub fn place(snapshot: &Snapshot) -> Placement {
+    let mut held: BTreeMap<_, u32> =
+        snapshot.sessions.iter().map(|one| (one.session, one.held)).collect();
+    let mut placement = Placement::default();
+    let mut stuck: BTreeMap<&RunName, String> = BTreeMap::new();
+    let mut moving: BTreeSet<&RunName> =
+        snapshot.leased.iter().map(|leased| &leased.range.run).collect();
+    for range in in_turns(&snapshot.ready) {
+        let able: Vec<_> =
+            snapshot.sessions.iter().filter(|session| obstacle(session, range).is_none()).collect();
+        let free = |session: &&&SessionView| {
+            let refused = range.refused_by.as_ref() == Some(&session.agent);
+            !session.draining && !refused && held[&session.session] < session.capacity
+        };
+        let least_loaded = |session: &&&SessionView| (held[&session.session], session.session);
+        match able.iter().filter(free).min_by_key(least_loaded) {
+            Some(session) => {
+                placement.grants.push(Grant { held: range.held, session: session.session });
+                *held.entry(session.session).or_default() += 1;
+                moving.insert(&range.run);
+            }
+            None if able.is_empty() => {
+                stuck.entry(&range.run).or_insert_with(|| explain(&snapshot.sessions, range));
+            }
+            None => {
+                // Somebody can and is busy, draining or refused it lately: no reason to tell.
+                moving.insert(&range.run);
+            }
+        }
+    }
+    for run in moving.iter().filter(|run| !stuck.contains_key(*run)) {
+        placement.reasons.push(((*run).clone(), String::new()));
+    }
+    placement.reasons.extend(stuck.into_iter().map(|(run, reason)| (run.clone(), reason)));
+    placement
+}
+
+/// The first of each run and destination, then the second of each, and so on.
+fn in_turns(ready: &[RangeView]) -> Vec<&RangeView> {
+    let mut turns: BTreeMap<(&RunName, String), usize> = BTreeMap::new();
+    let mut sorted: Vec<&RangeView> = ready.iter().collect();
+    sorted.sort_by_key(|range| range.held);
+    let mut queue: Vec<(usize, &RangeView)> = sorted
+        .into_iter()
+        .map(|range| {
+            let location = &range.destination.location;
+            let place = format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix);
+            let turn = turns.entry((&range.run, place)).or_default();
+            *turn += 1;
+            (*turn, range)
+        })
+        .collect();
+    queue.sort_by_key(|(turn, range)| (*turn, range.held));
+    queue.into_iter().map(|(_, range)| range).collect()
+}
+
+/// What keeps an agent from ever doing a range, whatever its load.
+pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
+    let labels = &range.destination.agent_labels;
+    if let Some((name, value)) =
+        labels.iter().find(|(name, value)| session.labels.get(*name) != Some(value))
+    {
+        return Some(format!("has not the label {name}={value}"));
+    }
+    let target = &range.destination.location;
+    let needed = [
+        (&range.source, &[Verb::List, Verb::Read][..]),
+        (target, &[Verb::List, Verb::Read, Verb::Write][..]),
+    ];
+    for (location, verbs) in needed {
+        let Some(offer) =
+            session.endpoints.iter().find(|offer| offer.endpoint == location.endpoint)
+        else {
+            return Some(format!("lacks a credential for {}", location.endpoint));
+        };
+        if let Some(verb) =
+            verbs.iter().find(|verb| !offer.allows(&location.bucket, &location.prefix, **verb))
+        {
+            let verb = format!("{verb:?}").to_lowercase();
+            let place = format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix);
+            return Some(format!("does not allow {verb} in {place}"));
+        }
+    }
+    None
+}
+
+fn explain(sessions: &[SessionView], range: &RangeView) -> String {
+    if sessions.is_empty() {
+        return "no agent is connected".to_owned();
+    }
+    let mut lacks: Vec<String> = sessions
+        .iter()
+        .filter_map(|session| {
+            obstacle(session, range).map(|lack| format!("{} {lack}", session.agent))
+        })
+        .collect();
+    lacks.sort();
+    let text = format!("no agent can do this work: {}", lacks.join("; "));
+    match text.char_indices().nth(MAX_REASON) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+#[path = "place_tests.rs"]
+mod tests;

@@ -1,0 +1,154 @@
+//! Placement, by cases and by properties.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use s3sync_proto::model::{AgentEndpoint, AllowRule, Destination, Held, Location};
+
+use super::*;
+use crate::store::SessionId;
+
+fn location(endpoint: &str, bucket: &str) -> Location {
+    Location { endpoint: endpoint.parse().unwrap(), bucket: bucket.into(), prefix: "p/".into() }
+}
+
+fn range(id: u64, run: u64, endpoint: &str) -> RangeView {
+    RangeView {
+        held: Held { id, epoch: 0 },
+        run: RunName { job: "media".parse().unwrap(), number: run },
+        source: location("usw2", "source"),
+        destination: Destination {
+            location: location(endpoint, "destination"),
+            storage_class: None,
+            agent_labels: BTreeMap::new(),
+            encryption: None,
+        },
+        reap: false,
+        refused_by: None,
+    }
+}
+
+fn session(id: u64, agent: &str, endpoints: &[&str], capacity: u32) -> SessionView {
+    let offer = |endpoint: &&str| AgentEndpoint {
+        endpoint: endpoint.parse().unwrap(),
+        credential_kind: "static".into(),
+        allow: Vec::new(),
+        credential_fingerprint: String::new(),
+    };
+    SessionView {
+        session: SessionId(id),
+        agent: agent.parse().unwrap(),
+        labels: BTreeMap::new(),
+        endpoints: endpoints.iter().map(offer).collect(),
+        capacity,
+        held: 0,
+        draining: false,
+    }
+}
+
+fn reason(snapshot: &Snapshot) -> String {
+    place(snapshot).reasons.into_iter().map(|(_, reason)| reason).collect()
+}
+
+#[test]
+fn what_nobody_can_do_is_explained_by_what_each_lacks() {
+    let mut labelled = range(1, 1, "cnn1");
+    labelled.destination.agent_labels.insert("region".into(), "cn-north-1".into());
+    let nobody = Snapshot { ready: vec![labelled.clone()], ..Snapshot::default() };
+    assert_eq!(reason(&nobody), "no agent is connected");
+
+    let mut narrow = session(3, "agent-3", &["usw2", "cnn1"], 4);
+    narrow.labels.insert("region".into(), "cn-north-1".into());
+    let rule = AllowRule {
+        bucket: Some("destination".into()),
+        prefix: "q/".into(),
+        verbs: vec![Verb::List],
+    };
+    narrow.endpoints[1].allow = vec![rule];
+    let mut without = session(2, "agent-2", &["usw2"], 4);
+    without.labels.insert("region".into(), "cn-north-1".into());
+    let sessions = vec![session(1, "agent-1", &["usw2", "cnn1"], 4), without, narrow];
+    let snapshot = Snapshot { sessions, ready: vec![labelled], ..Snapshot::default() };
+    assert_eq!(
+        reason(&snapshot),
+        "no agent can do this work: agent-1 has not the label region=cn-north-1; agent-2 lacks a credential for cnn1; \
+         agent-3 does not allow list in cnn1:destination/p/"
+    );
+}
+
+#[test]
+fn busy_agents_are_no_reason() {
+    let mut busy = session(1, "agent-1", &["usw2", "cnn1"], 1);
+    busy.held = 1;
+    let snapshot =
+        Snapshot { sessions: vec![busy], ready: vec![range(1, 1, "cnn1")], ..Snapshot::default() };
+    let placement = place(&snapshot);
+    assert_eq!(placement.grants, []);
+    assert_eq!(placement.reasons.len(), 1);
+    assert_eq!(placement.reasons[0].1, "");
+}
+
+#[test]
+fn a_huge_run_does_not_starve_a_small_one() {
+    let mut ready: Vec<_> = (1..=100).map(|id| range(id, 1, "cnn1")).collect();
+    ready.push(range(200, 2, "cnn1"));
+    let snapshot = Snapshot {
+        sessions: vec![session(1, "a", &["usw2", "cnn1"], 2)],
+        ready,
+        ..Snapshot::default()
+    };
+    let ids: Vec<_> = place(&snapshot).grants.iter().map(|grant| grant.held.id).collect();
+    assert_eq!(ids, [1, 200]);
+}
+
+#[test]
+fn the_least_loaded_agent_gets_the_next_range_and_who_refused_does_not() {
+    let mut first = session(1, "a", &["usw2", "cnn1"], 9);
+    first.held = 1;
+    let second = session(2, "b", &["usw2", "cnn1"], 9);
+    let mut refused = range(3, 1, "cnn1");
+    refused.refused_by = Some("b".parse().unwrap());
+    let ready = vec![range(1, 1, "cnn1"), range(2, 1, "cnn1"), refused];
+    let snapshot = Snapshot { sessions: vec![first, second], ready, ..Snapshot::default() };
+    let who: Vec<_> =
+        place(&snapshot).grants.iter().map(|grant| (grant.held.id, grant.session.0)).collect();
+    assert_eq!(who, [(1, 2), (2, 1), (3, 1)]);
+}
+
+proptest! {
+    #[test]
+    fn no_range_is_given_twice_and_no_agent_more_than_it_takes(
+        capacities in prop::collection::vec((0_u32..5, 0_u32..3, any::<bool>()), 0..5),
+        runs in prop::collection::vec((1_u64..4, any::<bool>()), 0..40),
+    ) {
+        let sessions: Vec<_> = capacities.iter().enumerate().map(|(index, (capacity, held, both))| {
+            let endpoints: &[&str] = if *both { &["usw2", "cnn1"] } else { &["usw2"] };
+            let mut one = session(index as u64 + 1, &format!("a{index}"), endpoints, *capacity);
+            one.held = (*held).min(*capacity);
+            one
+        }).collect();
+        let ready: Vec<_> = runs.iter().enumerate().map(|(index, (run, china))| {
+            range(index as u64 + 1, *run, if *china { "cnn1" } else { "usw2" })
+        }).collect();
+        let snapshot = Snapshot { sessions, ready, ..Snapshot::default() };
+        let placement = place(&snapshot);
+        let mut given: Vec<_> = placement.grants.iter().map(|grant| grant.held.id).collect();
+        given.sort_unstable();
+        let before = given.len();
+        given.dedup();
+        prop_assert_eq!(given.len(), before);
+        for session in &snapshot.sessions {
+            let granted = placement.grants.iter().filter(|grant| grant.session == session.session).count();
+            prop_assert!(session.held as usize + granted <= session.capacity as usize);
+        }
+        // The order of the input does not matter.
+        let mut shuffled = snapshot;
+        shuffled.ready.reverse();
+        shuffled.sessions.reverse();
+        let mut grants = placement.grants;
+        let mut again = place(&shuffled).grants;
+        grants.sort_by_key(|grant| grant.held);
+        again.sort_by_key(|grant| grant.held);
+        prop_assert_eq!(grants, again);
+    }
+}

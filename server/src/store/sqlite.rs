@@ -1,0 +1,272 @@
+//! The embedded store. One writer connection with group commit, a few for reading; everything blocking runs on
+//! tokio's blocking threads, so that a paused clock in a test waits for it.
+
+mod catalogue;
+mod commit;
+mod lease;
+mod open;
+mod report;
+mod row;
+mod runs;
+mod sessions;
+mod work;
+
+use std::fs::File;
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use s3sync_proto::model::{
+    Agent, Assignment, BucketFacts, Failure, Held, Key, Name, Run, RunName, SplitProposal, State,
+    Timestamp, UploadIntent, Verdict, WorkError, WorkReport,
+};
+use tokio::sync::watch;
+
+pub use open::OpenError;
+
+use super::{
+    Applied, Catalogue, CatalogueChange, Error, Grant, ListedRun, OpenSession, Opened, RequestKey,
+    RunPosition, SessionId, Snapshot, StartRun, Store,
+};
+use commit::Committer;
+use open::Readers;
+
+/// A store in one SQLite file, or in memory.
+pub struct Sqlite {
+    incarnation: String,
+    committer: Committer,
+    readers: Readers,
+    changes: watch::Sender<u64>,
+    /// Held for as long as the store is open, so that no second server opens the file.
+    _lock: Option<File>,
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unavailable(Box::new(error))
+    }
+}
+
+impl Sqlite {
+    /// Opens the store in a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When another server has it open, when it is damaged, or newer than this program.
+    pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        let folder = folder.to_owned();
+        let opened = tokio::task::spawn_blocking(move || open::file(&folder))
+            .await
+            .map_err(open::stopped)??;
+        Ok(Self::over(opened))
+    }
+
+    /// A store that is gone when it is dropped.
+    ///
+    /// # Errors
+    /// When memory is short.
+    pub async fn in_memory() -> Result<Self, OpenError> {
+        Ok(Self::over(tokio::task::spawn_blocking(open::memory).await.map_err(open::stopped)??))
+    }
+
+    fn over(opened: open::Opened) -> Self {
+        let open::Opened { incarnation, writer, readers, lock } = opened;
+        let changes = watch::Sender::new(0);
+        let committer = Committer::start(writer, changes.clone());
+        Self { incarnation, committer, readers, changes, _lock: lock }
+    }
+
+    /// Finishes what was accepted and closes the file.
+    pub async fn close(&self) {
+        self.committer.close().await;
+    }
+
+    /// How many transactions were committed; for tests and measurements.
+    #[must_use]
+    pub fn commits(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.committer.run(change).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.readers.run(look).await
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    async fn ping(&self) -> Result<(), Error> {
+        // A write that changes nothing still needs the write lock and an fsync to be possible.
+        self.write(|db| Ok(db.execute("UPDATE meta SET revision = revision", []).map(drop)?)).await
+    }
+
+    async fn catalogue(&self) -> Result<Catalogue, Error> {
+        self.read(catalogue::all).await
+    }
+
+    async fn change_catalogue(
+        &self,
+        seen: u64,
+        change: CatalogueChange,
+        request: Option<RequestKey>,
+        now: Timestamp,
+    ) -> Result<Applied, Error> {
+        self.write(move |db| catalogue::change(db, seen, change, request, now)).await
+    }
+
+    async fn remembered(
+        &self,
+        request: &RequestKey,
+        now: Timestamp,
+    ) -> Result<Option<String>, Error> {
+        let request = request.clone();
+        self.read(move |db| catalogue::remembered(db, &request, now)).await
+    }
+
+    async fn start_run(&self, start: StartRun, now: Timestamp) -> Result<Run, Error> {
+        self.write(move |db| runs::start(db, start, now)).await
+    }
+
+    async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error> {
+        let job = job.clone();
+        self.read(move |db| runs::get(db, &job, number)).await
+    }
+
+    async fn runs(
+        &self,
+        job: Option<&Name>,
+        before: Option<RunPosition>,
+        limit: u32,
+    ) -> Result<Vec<ListedRun>, Error> {
+        let job = job.cloned();
+        self.read(move |db| runs::list(db, job.as_ref(), before, limit)).await
+    }
+
+    async fn runs_changed_since(
+        &self,
+        revision: u64,
+        job: Option<&Name>,
+        limit: u32,
+    ) -> Result<Vec<ListedRun>, Error> {
+        let job = job.cloned();
+        self.read(move |db| runs::changed_since(db, revision, job.as_ref(), limit)).await
+    }
+
+    async fn cancel_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error> {
+        let run = run.clone();
+        self.write(move |db| runs::cancel(db, &run, now)).await
+    }
+
+    async fn failures(
+        &self,
+        run: &RunName,
+        after: Option<(u32, Key)>,
+        limit: u32,
+    ) -> Result<(Vec<Failure>, u64), Error> {
+        let run = run.clone();
+        self.read(move |db| runs::failures(db, &run, after, limit)).await
+    }
+
+    async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {
+        self.write(move |db| runs::explain(db, &reasons)).await
+    }
+
+    async fn agents(&self) -> Result<Vec<Agent>, Error> {
+        self.read(sessions::agents).await
+    }
+
+    async fn open_session(&self, open: OpenSession, now: Timestamp) -> Result<Opened, Error> {
+        self.write(move |db| sessions::open(db, &open, now)).await
+    }
+
+    async fn renew_session(
+        &self,
+        session: SessionId,
+        state: &State,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Held>, Error> {
+        let state = state.clone();
+        self.write(move |db| sessions::renew(db, session, &state, until, now)).await
+    }
+
+    async fn close_session(&self, session: SessionId, now: Timestamp) -> Result<(), Error> {
+        self.write(move |db| sessions::close(db, session, now)).await
+    }
+
+    async fn expire_sessions(&self, now: Timestamp) -> Result<Vec<SessionId>, Error> {
+        // Nearly always there is none, and a read does not disturb the writer.
+        if self.read(move |db| sessions::due(db, now)).await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write(move |db| sessions::expire(db, now)).await
+    }
+
+    async fn extend_sessions(&self, until: Timestamp) -> Result<(), Error> {
+        self.write(move |db| sessions::extend(db, until)).await
+    }
+
+    async fn snapshot(&self, limit: u32, now: Timestamp) -> Result<Snapshot, Error> {
+        self.read(move |db| lease::snapshot(db, limit, now)).await
+    }
+
+    async fn lease(
+        &self,
+        grants: Vec<Grant>,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Assignment)>, Error> {
+        self.write(move |db| lease::lease(db, &grants, now)).await
+    }
+
+    async fn report(&self, report: WorkReport, now: Timestamp) -> Result<Verdict, Error> {
+        self.write(move |db| report::apply(db, report, now)).await
+    }
+
+    async fn refuse(
+        &self,
+        held: Held,
+        agent: &Name,
+        error: &WorkError,
+        now: Timestamp,
+    ) -> Result<Verdict, Error> {
+        let (agent, error) = (agent.clone(), error.clone());
+        self.write(move |db| work::refuse(db, held, &agent, &error, now)).await
+    }
+
+    async fn split(&self, proposal: SplitProposal, now: Timestamp) -> Result<Verdict, Error> {
+        self.write(move |db| work::split(db, &proposal, now)).await
+    }
+
+    async fn upload_intent(&self, intent: UploadIntent, now: Timestamp) -> Result<Verdict, Error> {
+        self.write(move |db| work::upload_intent(db, &intent, now)).await
+    }
+
+    async fn learn(&self, facts: BucketFacts) -> Result<(), Error> {
+        self.write(move |db| work::learn(db, &facts)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+//! What a dispatch decision is made of, and leasing by it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use s3sync_proto::model::{
+    Assignment, BucketFacts, EndpointSpec, Held, JobSpec, KeyRange, Location, Name, RunName,
+    RunState, Timestamp, Upload, Work,
+};
+
+use super::row::{CANCELLING, int, key, name, parse, time, touch_run, uint, uint32, word};
+use super::{runs, sessions};
+use crate::store::{Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot};
+
+/// The settings of runs, each read once.
+#[derive(Default)]
+struct Specs(BTreeMap<i64, (JobSpec, BTreeMap<Name, EndpointSpec>)>);
+
+impl Specs {
+    fn of(
+        &mut self,
+        db: &Connection,
+        run: i64,
+    ) -> Result<&(JobSpec, BTreeMap<Name, EndpointSpec>), Error> {
+        Ok(match self.0.entry(run) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(runs::spec(db, run)?),
+        })
+    }
+}
+
+pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Snapshot, Error> {
+    let mut specs = Specs::default();
+    Ok(Snapshot {
+        sessions: sessions_of(db)?,
+        ready: ready(db, limit, now, &mut specs)?,
+        leased: leased(db, now, &mut specs)?,
+    })
+}
+
+fn sessions_of(db: &Connection) -> Result<Vec<SessionView>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT sessions.id AS session, agents.name, labels, endpoints, capacity, draining,
+                (SELECT COUNT(*) FROM ranges WHERE session = sessions.id AND state = 1) AS held
+         FROM sessions JOIN agents ON agents.name = sessions.agent ORDER BY sessions.id",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let texts: (String, String, String) =
+            (row.get("name")?, row.get("labels")?, row.get("endpoints")?);
+        let numbers: (i64, i64, i64) =
+            (row.get("session")?, row.get("capacity")?, row.get("held")?);
+        Ok((texts, numbers, row.get::<_, bool>("draining")?))
+    })?;
+    let mut sessions = Vec::new();
+    for row in rows {
+        let ((agent, labels, endpoints), (session, capacity, held), draining) = row?;
+        sessions.push(SessionView {
+            session: SessionId(uint(session)),
+            agent: name(&agent)?,
+            labels: parse(&labels)?,
+            endpoints: parse(&endpoints)?,
+            capacity: uint32(capacity),
+            held: uint32(held),
+            draining,
+        });
+    }
+    Ok(sessions)
+}
+
+/// Columns of a range, as a view needs them.
+struct ViewRow {
+    id: i64,
+    epoch: i64,
+    run: i64,
+    destination: i64,
+    job: String,
+    number: i64,
+    cancelling: bool,
+    refused_by: Option<String>,
+    refused_until: Timestamp,
+}
+
+fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
+    Ok(ViewRow {
+        id: row.get("id")?,
+        epoch: row.get("epoch")?,
+        run: row.get("run")?,
+        destination: row.get("destination")?,
+        job: row.get("job")?,
+        number: row.get("number")?,
+        cancelling: row.get::<_, String>("run_state")? == CANCELLING,
+        refused_by: row.get("refused_by")?,
+        refused_until: time(row, "refused_until")?,
+    })
+}
+
+fn view(
+    db: &Connection,
+    row: &ViewRow,
+    now: Timestamp,
+    specs: &mut Specs,
+) -> Result<RangeView, Error> {
+    let (spec, _) = specs.of(db, row.run)?;
+    let index = usize::try_from(row.destination).unwrap_or(usize::MAX);
+    let destination = spec
+        .destinations
+        .get(index)
+        .cloned()
+        .ok_or_else(|| Error::Unavailable("a range names no destination of its run".into()))?;
+    let refused_by =
+        row.refused_by.as_deref().filter(|_| row.refused_until > now).map(name).transpose()?;
+    Ok(RangeView {
+        held: Held { id: uint(row.id), epoch: uint(row.epoch) },
+        run: RunName { job: name(&row.job)?, number: uint(row.number) },
+        source: spec.source.clone(),
+        destination,
+        reap: row.cancelling,
+        refused_by,
+    })
+}
+
+/// Ready ranges, a few of each run and destination before more of any.
+fn ready(
+    db: &Connection,
+    limit: u32,
+    now: Timestamp,
+    specs: &mut Specs,
+) -> Result<Vec<RangeView>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT ranges.id, epoch, run, destination, job, number, runs.state AS run_state, refused_by, refused_until,
+                ROW_NUMBER() OVER (PARTITION BY run, destination ORDER BY ranges.id) AS turn
+         FROM ranges JOIN runs ON runs.id = run
+         WHERE ranges.state = 0 AND not_before <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
+         ORDER BY turn, ranges.id LIMIT ?2",
+    )?;
+    let rows: Vec<ViewRow> = statement
+        .query_map(params![now.as_micros(), limit], view_row)?
+        .collect::<Result<_, _>>()?;
+    rows.iter().map(|row| view(db, row, now, specs)).collect()
+}
+
+fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<LeasedView>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT ranges.id, epoch, run, destination, job, number, runs.state AS run_state, refused_by, refused_until,
+                session, leased_at,
+                (SELECT COUNT(*) FROM ranges AS other
+                 WHERE other.run = ranges.run AND other.destination = ranges.destination) AS siblings
+         FROM ranges JOIN runs ON runs.id = run WHERE ranges.state = 1 AND session IS NOT NULL ORDER BY ranges.id",
+    )?;
+    let rows: Vec<(ViewRow, i64, i64, i64)> = statement
+        .query_map([], |row| {
+            let leased_at: Option<i64> = row.get("leased_at")?;
+            Ok((
+                view_row(row)?,
+                row.get("session")?,
+                leased_at.unwrap_or_default(),
+                row.get("siblings")?,
+            ))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut leased = Vec::with_capacity(rows.len());
+    for (row, session, since, siblings) in rows {
+        leased.push(LeasedView {
+            revoke: row.cancelling,
+            range: view(db, &row, now, specs)?,
+            session: SessionId(uint(session)),
+            since: Timestamp::from_micros(since),
+            siblings: uint32(siblings),
+        });
+    }
+    Ok(leased)
+}
+
+pub(super) fn lease(
+    db: &Connection,
+    grants: &[Grant],
+    now: Timestamp,
+) -> Result<Vec<(SessionId, Assignment)>, Error> {
+    let mut specs = Specs::default();
+    let mut assignments = Vec::new();
+    for grant in grants {
+        let Some(answered) = sessions::answered(db, grant.session)? else { continue };
+        let leased = db
+            .prepare_cached(
+                "UPDATE ranges SET state = 1, epoch = epoch + 1, session = ?3, leased_at = ?4, lease_sequence = ?5
+                 WHERE id = ?1 AND epoch = ?2 AND state = 0",
+            )?
+            .execute(params![
+                int(grant.held.id),
+                int(grant.held.epoch),
+                int(grant.session.0),
+                now.as_micros(),
+                answered
+            ])?;
+        if leased == 0 {
+            continue;
+        }
+        let held = Held { id: grant.held.id, epoch: grant.held.epoch + 1 };
+        assignments.push((grant.session, assignment(db, held, now, &mut specs)?));
+    }
+    Ok(assignments)
+}
+
+/// The assignment of a range that was just leased.
+fn assignment(
+    db: &Connection,
+    held: Held,
+    now: Timestamp,
+    specs: &mut Specs,
+) -> Result<Assignment, Error> {
+    let sql = "SELECT run, destination, after, until, cursor, job, number, runs.state AS run_state, traceparent
+               FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
+    let (run, destination, range, cursor, job, number, state, traceparent) =
+        db.prepare_cached(sql)?.query_row([int(held.id)], |row| {
+            let range = KeyRange { after: key(row, "after")?, until: key(row, "until")? };
+            let (run, destination): (i64, i64) = (row.get("run")?, row.get("destination")?);
+            let texts: (String, i64, String, String) = (
+                row.get("job")?,
+                row.get("number")?,
+                row.get("run_state")?,
+                row.get("traceparent")?,
+            );
+            Ok((run, destination, range, key(row, "cursor")?, texts.0, texts.1, texts.2, texts.3))
+        })?;
+    db.execute(
+        "UPDATE runs SET state = ?2, started = COALESCE(started, ?3), reason = '' WHERE id = ?1 AND state = ?4",
+        params![run, word(RunState::Running)?, now.as_micros(), word(RunState::Pending)?],
+    )?;
+    touch_run(db, run)?;
+    let (spec, endpoints) = specs.of(db, run)?;
+    let missing = || Error::Unavailable("a run names an endpoint it did not keep".into());
+    let destination = spec
+        .destinations
+        .get(usize::try_from(destination).unwrap_or(usize::MAX))
+        .cloned()
+        .ok_or_else(|| Error::Unavailable("a range names no destination of its run".into()))?;
+    let source = spec.source.clone();
+    let work = if state == CANCELLING { Work::Reap } else { Work::Range { range, cursor } };
+    Ok(Assignment {
+        held,
+        run: RunName { job: name(&job)?, number: uint(number) },
+        source_endpoint: endpoints.get(&source.endpoint).cloned().ok_or_else(missing)?,
+        destination_endpoint: endpoints
+            .get(&destination.location.endpoint)
+            .cloned()
+            .ok_or_else(missing)?,
+        source_facts: facts(db, &source)?,
+        destination_facts: facts(db, &destination.location)?,
+        source,
+        destination,
+        compare: spec.compare,
+        filter: spec.filter.clone(),
+        uploads: uploads(db, held)?,
+        traceparent,
+        work,
+    })
+}
+
+fn facts(db: &Connection, location: &Location) -> Result<BucketFacts, Error> {
+    let sql = "SELECT facts FROM bucket_facts WHERE endpoint = ?1 AND bucket = ?2";
+    let found: Option<String> = db
+        .prepare_cached(sql)?
+        .query_row(params![location.endpoint.as_str(), location.bucket], |row| row.get(0))
+        .optional()?;
+    match found {
+        Some(text) => parse(&text),
+        None => Ok(BucketFacts::unknown(location.endpoint.clone(), location.bucket.clone())),
+    }
+}
+
+fn uploads(db: &Connection, held: Held) -> Result<Vec<Upload>, Error> {
+    let sql = "SELECT key, upload_id, at FROM upload_intents WHERE range = ?1 ORDER BY key";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([int(held.id)], |row| {
+        let key = key(row, "key")?.unwrap_or_default();
+        Ok(Upload { key, upload_id: row.get("upload_id")?, intent: time(row, "at")? })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,181 @@
+//! Reports: cursor, counters and failures in one transaction, by compare-and-set.
+
+use rusqlite::{Connection, params};
+use s3sync_proto::model::{
+    Counters, Failure, Key, Outcome, Timestamp, Verdict, WorkError, WorkReport,
+};
+
+use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
+use super::runs;
+use crate::plan::{AfterError, after_error};
+use crate::store::{Error, MAX_FAILURES_PER_RUN};
+
+pub(super) fn apply(db: &Connection, report: WorkReport, now: Timestamp) -> Result<Verdict, Error> {
+    let Some(row) = range(db, report.held.id)?.filter(|row| row.is_current(report.held.epoch))
+    else {
+        return Ok(Verdict::Stale);
+    };
+    if report.previous_cursor != row.cursor {
+        // A checkpoint whose acknowledgement was lost comes again: it was applied, and is not counted twice.
+        let repeated = report.outcome == Outcome::Checkpoint && report.cursor == row.cursor;
+        return Ok(if repeated { Verdict::Applied } else { Verdict::Stale });
+    }
+    check(&row, &report)?;
+    count(db, &row, report.counters)?;
+    fail_keys(db, &row, &report.failures)?;
+    if let Some(cursor) = &report.cursor {
+        // Every key up to the cursor is settled, so no upload of it is open.
+        db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1 AND key <= ?2")?
+            .execute(params![row.id, cursor.as_bytes()])?;
+    }
+    match report.outcome {
+        Outcome::Checkpoint => set_cursor(db, &row, report.cursor.as_ref())?,
+        Outcome::Completed => complete(db, &row, report.cursor.as_ref())?,
+        Outcome::Yielded => {
+            set_cursor(db, &row, report.cursor.as_ref())?;
+            let_go(db, row.id, LetGo::NewEpoch)?;
+        }
+        Outcome::Errored(error) => {
+            set_cursor(db, &row, report.cursor.as_ref())?;
+            fail(db, &row, &error, now)?;
+        }
+    }
+    touch_run(db, row.run)?;
+    runs::settle(db, row.run, now)?;
+    Ok(Verdict::Applied)
+}
+
+/// Whether a report makes sense for its range.
+fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
+    let refuse = |text: &str| Err(Error::Invalid(format!("range {}: {text}", row.id)));
+    if !report.counters.add_up() {
+        return refuse("the counters do not add up");
+    }
+    if report.counters.failed != report.failures.len() as u64 {
+        return refuse("not every failed key is among the failures");
+    }
+    if let Some(cursor) = &report.cursor {
+        let goes_back = row.cursor.as_ref().is_some_and(|before| cursor < before);
+        let before_range = row.after.as_ref().is_some_and(|after| cursor <= after);
+        let behind_range = row.until.as_ref().is_some_and(|until| cursor > until);
+        if goes_back || before_range || behind_range {
+            return refuse("the cursor is outside of what is left");
+        }
+    } else if row.cursor.is_some() && !matches!(report.outcome, Outcome::Completed) {
+        return refuse("the cursor went back to the beginning");
+    }
+    let settled = |key: &Key| {
+        let above = row.cursor.as_ref().or(row.after.as_ref()).is_none_or(|before| key > before);
+        let completed = matches!(report.outcome, Outcome::Completed);
+        let below = report.cursor.as_ref().map_or(completed, |cursor| key <= cursor);
+        above && below
+    };
+    if !report.failures.iter().all(|failure| settled(&failure.key)) {
+        return refuse("a failed key is not between the cursors");
+    }
+    Ok(())
+}
+
+fn count(db: &Connection, row: &RangeRow, more: Counters) -> Result<(), Error> {
+    if more == Counters::default() {
+        return Ok(());
+    }
+    let text: String = db
+        .prepare_cached(
+            "SELECT counters FROM run_destinations WHERE run = ?1 AND destination = ?2",
+        )?
+        .query_row(params![row.run, row.destination], |row| row.get(0))?;
+    let mut counters: Counters = parse(&text)?;
+    counters += more;
+    db.prepare_cached(
+        "UPDATE run_destinations SET counters = ?3 WHERE run = ?1 AND destination = ?2",
+    )?
+    .execute(params![row.run, row.destination, json(&counters)?])?;
+    Ok(())
+}
+
+/// Lists failed keys, up to the limit; beyond it they are only counted.
+fn fail_keys(db: &Connection, row: &RangeRow, failures: &[Failure]) -> Result<(), Error> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let listed: i64 =
+        db.query_row("SELECT listed_failures FROM runs WHERE id = ?1", [row.run], |row| {
+            row.get(0)
+        })?;
+    let room = usize::try_from(int(MAX_FAILURES_PER_RUN) - listed).unwrap_or_default();
+    let mut insert = db.prepare_cached(
+        "INSERT INTO failures (run, destination, key, class, code, message, s3_request_id, attempts, first, last)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (run, destination, key) DO UPDATE
+         SET class = ?4, code = ?5, message = ?6, s3_request_id = ?7, attempts = ?8, last = ?10",
+    )?;
+    let mut more = 0;
+    for failure in failures.iter().take(room) {
+        insert.execute(params![
+            row.run,
+            row.destination,
+            failure.key.as_bytes(),
+            word(failure.class)?,
+            failure.code,
+            failure.message,
+            failure.s3_request_id,
+            failure.attempts,
+            failure.first.as_micros(),
+            failure.last.as_micros()
+        ])?;
+        more += 1;
+    }
+    db.execute(
+        "UPDATE runs SET listed_failures = listed_failures + ?2 WHERE id = ?1",
+        params![row.run, more],
+    )?;
+    Ok(())
+}
+
+fn set_cursor(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
+    db.prepare_cached("UPDATE ranges SET cursor = ?2 WHERE id = ?1")?
+        .execute(params![row.id, blob(cursor)])?;
+    Ok(())
+}
+
+/// A completion closes the range only if it covered the bound the range has now; else it is a cursor.
+fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<(), Error> {
+    // Work of a cancelled run that completes without a cursor has aborted all that was open.
+    let reaped = row.cancelling && covered.is_none();
+    if covered != row.until.as_ref() && !reaped {
+        set_cursor(db, row, covered)?;
+        return let_go(db, row.id, LetGo::NewEpoch);
+    }
+    db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1")?.execute([row.id])?;
+    db.prepare_cached("UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL, cursor = ?3 WHERE id = ?1")?
+        .execute(params![row.id, DONE, blob(covered)])?;
+    db.prepare_cached(
+        "UPDATE run_destinations SET done_ranges = done_ranges + 1 WHERE run = ?1 AND destination = ?2",
+    )?
+    .execute(params![row.run, row.destination])?;
+    Ok(())
+}
+
+fn fail(db: &Connection, row: &RangeRow, error: &WorkError, now: Timestamp) -> Result<(), Error> {
+    let attempts = row.attempts + 1;
+    db.execute("UPDATE ranges SET attempts = ?2 WHERE id = ?1", params![row.id, attempts])?;
+    match after_error(u32::try_from(attempts).unwrap_or(u32::MAX), error, now) {
+        AfterError::Retry { not_before } => {
+            db.execute(
+                "UPDATE ranges SET not_before = ?2 WHERE id = ?1",
+                params![row.id, not_before.as_micros()],
+            )?;
+            let_go(db, row.id, LetGo::NewEpoch)
+        }
+        AfterError::Fail => {
+            let (spec, _) = runs::spec(db, row.run)?;
+            let index = usize::try_from(row.destination).unwrap_or_default();
+            let place = spec.destinations.get(index).map_or_else(String::new, |destination| {
+                let location = &destination.location;
+                format!("{}:{}/{}: ", location.endpoint, location.bucket, location.prefix)
+            });
+            runs::give_up(db, row.run, row.id, &format!("{place}{}: {}", error.code, error.message))
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! Runs: started, shown, cancelled, ended.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use s3sync_proto::model::{
+    Counters, DestinationProgress, EndpointSpec, Failure, JobSpec, Key, Location, Name, Run,
+    RunName, RunState, Timestamp,
+};
+
+use super::catalogue;
+use super::row::{
+    DONE, GIVEN_UP, LEASED, READY, blob, from_word, int, json, name, next_revision, parse, time,
+    touch_run, uint, uint32, word,
+};
+use crate::plan::{RunSummary, final_state};
+use crate::store::{Error, ListedRun, RunPosition, StartRun};
+
+/// Most keys kept of a run, at which the next one is cut from the start. More agents than that split further.
+const MAX_BOUNDARIES: usize = 64;
+
+pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<Run, Error> {
+    if let Some(request) = &start.request
+        && let Some(resource) = catalogue::remembered(db, request, now)?
+    {
+        let run: RunName =
+            resource.parse().map_err(|_| Error::Invalid(format!("{resource} is not a run")))?;
+        return get(db, &run.job, Some(run.number));
+    }
+    let job = &start.job;
+    let found: Option<(String, i64)> = db
+        .query_row("SELECT spec, generation FROM jobs WHERE name = ?1", [job.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (spec, generation) = found.ok_or_else(|| Error::NotFound(format!("jobs/{job}")))?;
+    if let Some(number) = active(db, job)? {
+        return Err(Error::RunActive(RunName { job: job.clone(), number }));
+    }
+    let number: i64 = db.query_row(
+        "UPDATE jobs SET last_run = last_run + 1 WHERE name = ?1 RETURNING last_run",
+        [job.as_str()],
+        |row| row.get(0),
+    )?;
+    db.execute(
+        "INSERT INTO runs (job, number, state, trigger, generation, traceparent, created, revision)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            job.as_str(),
+            number,
+            word(RunState::Pending)?,
+            word(start.trigger)?,
+            generation,
+            start.traceparent,
+            now.as_micros(),
+            next_revision(db)?
+        ],
+    )?;
+    let run = db.last_insert_rowid();
+    let parsed: JobSpec = parse(&spec)?;
+    db.execute(
+        "INSERT INTO run_specs (run, spec, endpoints) VALUES (?1, ?2, ?3)",
+        params![run, spec, json(&endpoints_of(db, &parsed)?)?],
+    )?;
+    for (index, destination) in parsed.destinations.iter().enumerate() {
+        let index = int(index as u64);
+        db.execute(
+            "INSERT INTO run_destinations (run, destination, counters) VALUES (?1, ?2, ?3)",
+            params![run, index, json(&Counters::default())?],
+        )?;
+        insert_ranges(db, run, index, &boundaries(db, job, &destination.location)?)?;
+    }
+    let name = RunName { job: job.clone(), number: uint(number) };
+    if let Some(request) = &start.request {
+        catalogue::remember(db, request, &name.to_string(), now)?;
+    }
+    get(db, job, Some(name.number))
+}
+
+fn active(db: &Connection, job: &Name) -> Result<Option<u64>, Error> {
+    let sql = "SELECT number FROM runs WHERE job = ?1 AND ended IS NULL";
+    Ok(db.query_row(sql, [job.as_str()], |row| row.get(0)).optional()?.map(uint))
+}
+
+/// The settings of the endpoints a job names, as they are now; the run keeps them.
+fn endpoints_of(db: &Connection, job: &JobSpec) -> Result<BTreeMap<Name, EndpointSpec>, Error> {
+    let mut endpoints = BTreeMap::new();
+    let places =
+        job.destinations.iter().map(|destination| &destination.location).chain([&job.source]);
+    for place in places {
+        let spec: Option<String> = db
+            .query_row(
+                "SELECT spec FROM endpoints WHERE name = ?1",
+                [place.endpoint.as_str()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let spec = spec.ok_or_else(|| Error::NotFound(format!("endpoints/{}", place.endpoint)))?;
+        endpoints.insert(place.endpoint.clone(), parse(&spec)?);
+    }
+    Ok(endpoints)
+}
+
+fn place(location: &Location) -> String {
+    format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix)
+}
+
+fn boundaries(db: &Connection, job: &Name, destination: &Location) -> Result<Vec<Key>, Error> {
+    let sql = "SELECT key FROM boundaries WHERE job = ?1 AND destination = ?2 ORDER BY key";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement
+        .query_map(params![job.as_str(), place(destination)], |row| row.get::<_, Vec<u8>>(0))?;
+    Ok(rows.map(|row| row.map(Key::from)).collect::<Result<_, _>>()?)
+}
+
+/// One range, or as many as the keys cut it into.
+fn insert_ranges(db: &Connection, run: i64, destination: i64, cuts: &[Key]) -> Result<(), Error> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO ranges (run, destination, after, until) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    let ends = cuts.iter().map(Some).chain([None]);
+    let mut after = None;
+    for until in ends {
+        statement.execute(params![run, destination, blob(after), blob(until)])?;
+        after = until;
+    }
+    Ok(())
+}
+
+const RUN: &str = "SELECT id, job, number, state, reason, trigger, generation, traceparent, created, started, ended,
+                          revision FROM runs";
+
+pub(super) fn get(db: &Connection, job: &Name, number: Option<u64>) -> Result<Run, Error> {
+    let (filter, wanted) = match number {
+        Some(number) => ("WHERE job = ?1 AND number = ?2", int(number)),
+        None => ("WHERE job = ?1 AND number >= ?2 ORDER BY number DESC LIMIT 1", 1),
+    };
+    let mut found = query(db, &format!("{RUN} {filter}"), &[&job.as_str(), &wanted])?;
+    match found.pop() {
+        Some(listed) => Ok(listed.run),
+        None => {
+            let number = number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+            Err(Error::NotFound(format!("jobs/{job}/runs/{number}")))
+        }
+    }
+}
+
+pub(super) fn list(
+    db: &Connection,
+    job: Option<&Name>,
+    before: Option<RunPosition>,
+    limit: u32,
+) -> Result<Vec<ListedRun>, Error> {
+    let before = before.map_or(i64::MAX, int);
+    let sql = format!("{RUN} WHERE id < ?1 AND (?2 IS NULL OR job = ?2) ORDER BY id DESC LIMIT ?3");
+    query(db, &sql, &[&before, &job.map(Name::as_str), &limit])
+}
+
+pub(super) fn changed_since(
+    db: &Connection,
+    revision: u64,
+    job: Option<&Name>,
+    limit: u32,
+) -> Result<Vec<ListedRun>, Error> {
+    let sql = format!(
+        "{RUN} WHERE revision > ?1 AND (?2 IS NULL OR job = ?2) ORDER BY revision LIMIT ?3"
+    );
+    query(db, &sql, &[&int(revision), &job.map(Name::as_str), &limit])
+}
+
+/// Columns of a run's own row.
+struct RunRow {
+    id: i64,
+    job: String,
+    number: i64,
+    state: String,
+    reason: String,
+    trigger: String,
+    generation: i64,
+    traceparent: String,
+    created: Timestamp,
+    started: Option<i64>,
+    ended: Option<i64>,
+    revision: i64,
+}
+
+fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    Ok(RunRow {
+        id: row.get("id")?,
+        job: row.get("job")?,
+        number: row.get("number")?,
+        state: row.get("state")?,
+        reason: row.get("reason")?,
+        trigger: row.get("trigger")?,
+        generation: row.get("generation")?,
+        traceparent: row.get("traceparent")?,
+        created: time(row, "created")?,
+        started: row.get("started")?,
+        ended: row.get("ended")?,
+        revision: row.get("revision")?,
+    })
+}
+
+fn query(db: &Connection, sql: &str, arguments: &[&dyn ToSql]) -> Result<Vec<ListedRun>, Error> {
+    let mut statement = db.prepare_cached(sql)?;
+    let rows: Vec<RunRow> = statement.query_map(arguments, run_row)?.collect::<Result<_, _>>()?;
+    let mut runs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let run = Run {
+            name: RunName { job: name(&row.job)?, number: uint(row.number) },
+            state: from_word(&row.state)?,
+            reason: row.reason,
+            trigger: from_word(&row.trigger)?,
+            job_generation: uint(row.generation),
+            destinations: destinations(db, row.id)?,
+            created: row.created,
+            started: row.started.map(Timestamp::from_micros),
+            ended: row.ended.map(Timestamp::from_micros),
+            traceparent: row.traceparent,
+        };
+        runs.push(ListedRun { position: uint(row.id), revision: uint(row.revision), run });
+    }
+    Ok(runs)
+}
+
+/// The settings a run started with.
+pub(super) fn spec(
+    db: &Connection,
+    run: i64,
+) -> Result<(JobSpec, BTreeMap<Name, EndpointSpec>), Error> {
+    let sql = "SELECT spec, endpoints FROM run_specs WHERE run = ?1";
+    let (spec, endpoints): (String, String) =
+        db.prepare_cached(sql)?.query_row([run], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok((parse(&spec)?, parse(&endpoints)?))
+}
+
+fn destinations(db: &Connection, run: i64) -> Result<Vec<DestinationProgress>, Error> {
+    let (spec, _) = self::spec(db, run)?;
+    let mut progress = Vec::with_capacity(spec.destinations.len());
+    for (index, destination) in spec.destinations.into_iter().enumerate() {
+        let index = int(index as u64);
+        let (counters, done): (String, i64) = db
+            .prepare_cached("SELECT counters, done_ranges FROM run_destinations WHERE run = ?1 AND destination = ?2")?
+            .query_row(params![run, index], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (open, leased): (i64, i64) = db
+            .prepare_cached(
+                "SELECT COALESCE(SUM(state < 2), 0), COALESCE(SUM(state = 1), 0) FROM ranges
+                 WHERE run = ?1 AND destination = ?2",
+            )?
+            .query_row(params![run, index], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        progress.push(DestinationProgress {
+            location: destination.location,
+            counters: parse(&counters)?,
+            open_ranges: uint32(open),
+            leased_ranges: uint32(leased),
+            done_ranges: uint32(done),
+        });
+    }
+    Ok(progress)
+}
+
+/// The row of a run.
+fn row_of(db: &Connection, run: &RunName) -> Result<i64, Error> {
+    let sql = "SELECT id FROM runs WHERE job = ?1 AND number = ?2";
+    db.prepare_cached(sql)?
+        .query_row(params![run.job.as_str(), int(run.number)], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| Error::NotFound(run.to_string()))
+}
+
+pub(super) fn cancel(db: &Connection, run: &RunName, now: Timestamp) -> Result<Run, Error> {
+    let id = row_of(db, run)?;
+    let changed = db.execute(
+        "UPDATE runs SET state = ?2, reason = '' WHERE id = ?1 AND ended IS NULL AND state <> ?2",
+        params![id, word(RunState::Cancelling)?],
+    )?;
+    if changed > 0 {
+        // What nobody holds is closed; where an upload may be open, somebody has to abort it first.
+        db.execute(
+            "UPDATE ranges SET state = ?2, epoch = epoch + 1 WHERE run = ?1 AND state = ?3
+             AND NOT EXISTS (SELECT 1 FROM upload_intents WHERE range = ranges.id)",
+            params![id, DONE, READY],
+        )?;
+        touch_run(db, id)?;
+        settle(db, id, now)?;
+    }
+    get(db, &run.job, Some(run.number))
+}
+
+/// Ends a run when its last range is closed.
+pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Error> {
+    let sql =
+        "SELECT (SELECT COUNT(*) FROM ranges WHERE run = ?1 AND state IN (?2, ?3)), failed_ranges,
+                      listed_failures, state, job FROM runs WHERE id = ?1 AND ended IS NULL";
+    let found: Option<(i64, i64, i64, String, String)> = db
+        .prepare_cached(sql)?
+        .query_row(params![run, READY, LEASED], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })
+        .optional()?;
+    let Some((open, failed_ranges, listed, state, job)) = found else { return Ok(()) };
+    if open > 0 {
+        return Ok(());
+    }
+    let failed_keys =
+        destinations(db, run)?.iter().map(|destination| destination.counters.failed).sum();
+    let summary = RunSummary {
+        open_ranges: 0,
+        failed_ranges: uint32(failed_ranges),
+        failed_keys,
+        listed_failures: uint(listed),
+        cancelling: from_word::<RunState>(&state)? == RunState::Cancelling,
+    };
+    let Some(end) = final_state(summary) else { return Ok(()) };
+    if matches!(end, RunState::Succeeded | RunState::FinishedWithFailures | RunState::Incomplete) {
+        keep_boundaries(db, run, &name(&job)?)?;
+    }
+    let keep_reason = end == RunState::Failed;
+    db.execute(
+        "UPDATE runs SET state = ?2, ended = ?3, reason = CASE WHEN ?4 THEN reason ELSE '' END WHERE id = ?1",
+        params![run, word(end)?, now.as_micros(), keep_reason],
+    )?;
+    db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
+    touch_run(db, run)
+}
+
+/// Keeps where the ranges of each destination were cut, for the next run.
+fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
+    let (spec, _) = self::spec(db, run)?;
+    for (index, destination) in spec.destinations.iter().enumerate() {
+        let sql = "SELECT until FROM ranges WHERE run = ?1 AND destination = ?2 AND until IS NOT NULL ORDER BY until";
+        let mut statement = db.prepare_cached(sql)?;
+        let cuts: Vec<Vec<u8>> = statement
+            .query_map(params![run, int(index as u64)], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let place = place(&destination.location);
+        db.execute(
+            "DELETE FROM boundaries WHERE job = ?1 AND destination = ?2",
+            params![job.as_str(), place],
+        )?;
+        let step = cuts.len().div_ceil(MAX_BOUNDARIES).max(1);
+        let mut insert = db.prepare_cached(
+            "INSERT OR IGNORE INTO boundaries (job, destination, key) VALUES (?1, ?2, ?3)",
+        )?;
+        for cut in cuts.iter().skip(step - 1).step_by(step) {
+            insert.execute(params![job.as_str(), place, cut])?;
+        }
+    }
+    Ok(())
+}
+
+/// A range was given up: the run goes on with the others and will fail.
+pub(super) fn give_up(db: &Connection, run: i64, range: i64, reason: &str) -> Result<(), Error> {
+    db.execute(
+        "UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL WHERE id = ?1",
+        params![range, GIVEN_UP],
+    )?;
+    db.execute(
+        "UPDATE runs SET failed_ranges = failed_ranges + 1, reason = CASE WHEN failed_ranges = 0 THEN ?2 ELSE reason END
+         WHERE id = ?1",
+        params![run, reason],
+    )?;
+    Ok(())
+}
+
+pub(super) fn explain(db: &Connection, reasons: &[(RunName, String)]) -> Result<(), Error> {
+    for (run, reason) in reasons {
+        let changed: Option<i64> = db
+            .prepare_cached(
+                "UPDATE runs SET reason = ?3 WHERE job = ?1 AND number = ?2 AND ended IS NULL AND reason <> ?3
+                 AND failed_ranges = 0 RETURNING id",
+            )?
+            .query_row(params![run.job.as_str(), int(run.number), reason], |row| row.get(0))
+            .optional()?;
+        if let Some(id) = changed {
+            touch_run(db, id)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn failures(
+    db: &Connection,
+    run: &RunName,
+    after: Option<(u32, Key)>,
+    limit: u32,
+) -> Result<(Vec<Failure>, u64), Error> {
+    let id = row_of(db, run)?;
+    let total = destinations(db, id)?.iter().map(|destination| destination.counters.failed).sum();
+    let (destination, key) = match &after {
+        Some((destination, key)) => (i64::from(*destination), Some(key.as_bytes())),
+        None => (-1, None),
+    };
+    let mut statement = db.prepare_cached(
+        "SELECT destination, key, class, code, message, s3_request_id, attempts, first, last FROM failures
+         WHERE run = ?1 AND (destination > ?2 OR (destination = ?2 AND key > ?3))
+         ORDER BY destination, key LIMIT ?4",
+    )?;
+    let rows = statement.query_map(params![id, destination, key, limit], |row| {
+        let class: String = row.get("class")?;
+        let failure = |class| {
+            Ok::<_, rusqlite::Error>(Failure {
+                key: Key::from(row.get::<_, Vec<u8>>("key")?),
+                destination: uint32(row.get("destination")?),
+                class,
+                code: row.get("code")?,
+                message: row.get("message")?,
+                s3_request_id: row.get("s3_request_id")?,
+                attempts: uint32(row.get("attempts")?),
+                first: time(row, "first")?,
+                last: time(row, "last")?,
+            })
+        };
+        Ok(match from_word(&class) {
+            Ok(class) => Ok(failure(class)?),
+            Err(error) => Err(error),
+        })
+    })?;
+    let mut failures = Vec::new();
+    for row in rows {
+        failures.push(row??);
+    }
+    Ok((failures, total))
+}
