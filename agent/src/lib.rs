@@ -1,6 +1,7 @@
 //! The hands of s3sync: an agent dials out to the server, takes assignments, does the work against S3 and reports.
 //! It keeps nothing on disk; it can die at any moment.
 
+pub mod backoff;
 pub mod clock;
 pub mod compare;
 pub mod copy;
@@ -9,5 +10,7 @@ pub mod meter;
 pub mod retry;
 pub mod s3;
 pub mod scan;
+pub mod session;
+pub mod window;
 pub mod work;
 pub mod worker;

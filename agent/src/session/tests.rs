@@ -1,0 +1,6 @@
+//! What a session does, in simulated time, against a server and workers that do what the test says.
+
+mod harness;
+mod reconnect;
+mod windows;
+mod work;
