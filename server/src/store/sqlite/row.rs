@@ -61,7 +61,10 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
 /// A unit enum as the word it is stored as.
 pub(super) fn word<T: Serialize>(value: T) -> Result<String, Error> {
     let value = serde_json::to_value(value)?;
-    value.as_str().map(str::to_owned).ok_or_else(|| Error::Invalid(format!("{value} is not a word")))
+    value
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Invalid(format!("{value} is not a word")))
 }
 
 /// A unit enum from the word it is stored as.

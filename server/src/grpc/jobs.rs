@@ -1,0 +1,285 @@
+//! JobService: jobs and their runs.
+
+use prost::Message;
+use s3sync_proto::model::{Invalid, Job, Key, Name, RunName, Trigger};
+use s3sync_proto::pb::v1 as pb;
+use s3sync_proto::pb::v1::job_service_server::JobService;
+use s3sync_proto::wire;
+use sha2::{Digest as _, Sha256};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::endpoints::{change_refused, id};
+use super::status::{missing, refused};
+use super::{Context, page, trace, watch};
+use crate::catalogue::{ChangeOptions, Editor, Precondition};
+use crate::plan::check;
+use crate::store::{Catalogue, RequestKey, StartRun};
+
+pub(super) struct Jobs(pub(super) Context);
+
+impl Jobs {
+    fn editor(&self) -> Editor {
+        Editor::new(self.0.store.clone())
+    }
+
+    /// The full name of a run that may have been asked for as the newest.
+    async fn run_name(&self, text: &str) -> Result<RunName, Status> {
+        let (job, number) = wire::parse_run(text)?;
+        match number {
+            Some(number) => Ok(RunName { job, number }),
+            None => Ok(self.0.store.run(&job, None).await.map_err(refused)?.name),
+        }
+    }
+}
+
+/// An etag that was sent, if one was.
+pub(super) fn etag_of(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|etag| !etag.is_empty())
+}
+
+/// The key of a request id; `None` when the client sent none.
+pub(super) fn request_key(
+    method: &'static str,
+    id: &str,
+    request: &impl Message,
+    resource: String,
+) -> Result<Option<RequestKey>, Invalid> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
+    let parts: Vec<usize> = id.split('-').filter(|part| hex(part)).map(str::len).collect();
+    if parts != [8, 4, 4, 4, 12] {
+        return Err(Invalid::one("request_id", format!("{id:?} is not a UUID")));
+    }
+    let digest = Sha256::digest(request.encode_to_vec());
+    let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(Some(RequestKey { method, id: id.to_lowercase(), fingerprint, resource }))
+}
+
+/// A job with its warnings.
+fn warned(name: &Name, mut job: Job, catalogue: &Catalogue) -> pb::Job {
+    job.warnings = check::check_job(name, &job.spec, catalogue).unwrap_or_default();
+    wire::job_to(job)
+}
+
+#[tonic::async_trait]
+impl JobService for Jobs {
+    type WatchRunsStream = ReceiverStream<Result<pb::WatchRunsResponse, Status>>;
+
+    async fn get_job(
+        &self,
+        request: Request<pb::GetJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        let text = &request.get_ref().name;
+        let name = wire::job_name(text)?;
+        let catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        let job = catalogue.jobs.get(&name).cloned().ok_or_else(|| missing(text))?;
+        Ok(Response::new(warned(&name, job, &catalogue)))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        let pb::ListJobsRequest { page_size, page_token } = request.into_inner();
+        let catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        let named = catalogue.jobs.values().map(|job| (job.name.to_string(), job.clone()));
+        let (jobs, next_page_token) = page::by_name("jobs", named, page_size, &page_token)?;
+        let jobs = jobs.into_iter().map(|job| warned(&job.name.clone(), job, &catalogue)).collect();
+        Ok(Response::new(pb::ListJobsResponse { jobs, next_page_token }))
+    }
+
+    async fn create_job(
+        &self,
+        request: Request<pb::CreateJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        let request = request.into_inner();
+        let name = id("job_id", &request.job_id)?;
+        let resource = wire::format_job(&name);
+        let key = request_key("CreateJob", &request.request_id, &request, resource.clone())?;
+        let spec = wire::job_spec(request.job.unwrap_or_default())?;
+        let options = ChangeOptions { validate_only: request.validate_only, request: key };
+        let made = self
+            .editor()
+            .put_job(&name, spec, Precondition::Absent, options, self.0.clock.now())
+            .await;
+        made.map(|made| Response::new(wire::job_to(made)))
+            .map_err(|error| change_refused(&resource, error))
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<pb::UpdateJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        let pb::UpdateJobRequest { job, update_mask, allow_missing, validate_only } =
+            request.into_inner();
+        let job = job.ok_or_else(|| Invalid::one("job", "is missing"))?;
+        let name = wire::job_name(&job.name)?;
+        let etag = etag_of(&job.etag);
+        let precondition =
+            if allow_missing { Precondition::Any(etag) } else { Precondition::Exists(etag) };
+        let merged = match update_mask.filter(|mask| !mask.paths.is_empty()) {
+            None => job,
+            Some(mask) => {
+                let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+                let known = catalogue.jobs.remove(&name).map(wire::job_to).unwrap_or_default();
+                masked(known, job, &mask.paths)?
+            }
+        };
+        let spec = wire::job_spec(merged)?;
+        let options = ChangeOptions { validate_only, request: None };
+        let made =
+            self.editor().put_job(&name, spec, precondition, options, self.0.clock.now()).await;
+        let resource = wire::format_job(&name);
+        made.map(|made| Response::new(wire::job_to(made)))
+            .map_err(|error| change_refused(&resource, error))
+    }
+
+    async fn delete_job(
+        &self,
+        request: Request<pb::DeleteJobRequest>,
+    ) -> Result<Response<()>, Status> {
+        let pb::DeleteJobRequest { name: text, etag } = request.into_inner();
+        let name = wire::job_name(&text)?;
+        let deleted = self.editor().delete_job(&name, etag_of(&etag), self.0.clock.now()).await;
+        deleted.map(Response::new).map_err(|error| change_refused(&text, error))
+    }
+
+    async fn run_job(
+        &self,
+        request: Request<pb::RunJobRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let traceparent = trace::traceparent(request.metadata());
+        let request = request.into_inner();
+        let job = wire::job_name(&request.name)?;
+        let key = request_key("RunJob", &request.request_id, &request, String::new())?;
+        let start = StartRun { job, trigger: Trigger::Manual, traceparent, request: key };
+        let run = self.0.store.start_run(start, self.0.clock.now()).await.map_err(refused)?;
+        tracing::info!(run = %run.name, "a run was started");
+        Ok(Response::new(wire::run_to(run)))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<pb::GetRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let (job, number) = wire::parse_run(&request.get_ref().name)?;
+        let run = self.0.store.run(&job, number).await.map_err(refused)?;
+        Ok(Response::new(wire::run_to(run)))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<pb::ListRunsRequest>,
+    ) -> Result<Response<pb::ListRunsResponse>, Status> {
+        let pb::ListRunsRequest { parent, page_size, page_token } = request.into_inner();
+        let job = wire::parse_job_parent(&parent)?;
+        if let Some(job) = &job {
+            let catalogue = self.0.store.catalogue().await.map_err(refused)?;
+            if !catalogue.jobs.contains_key(job) {
+                return Err(missing(&parent));
+            }
+        }
+        let list = format!("runs of {parent}");
+        let before = page::number(&list, &page_token)?;
+        let size = page::size(page_size);
+        let mut runs = self.0.store.runs(job.as_ref(), before, size + 1).await.map_err(refused)?;
+        let more = runs.len() > size as usize;
+        runs.truncate(size as usize);
+        let next_page_token = match runs.last() {
+            Some(last) if more => page::token(&list, &last.position.to_be_bytes()),
+            _ => String::new(),
+        };
+        let runs = runs.into_iter().map(|listed| wire::run_to(listed.run)).collect();
+        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token }))
+    }
+
+    async fn watch_runs(
+        &self,
+        request: Request<pb::WatchRunsRequest>,
+    ) -> Result<Response<Self::WatchRunsStream>, Status> {
+        let pb::WatchRunsRequest { parent, run } = request.into_inner();
+        let scope = match (parent.is_empty(), run.is_empty()) {
+            (false, true) => watch::Scope::Job(wire::parse_job_parent(&parent)?),
+            (true, false) => watch::Scope::Run(self.run_name(&run).await?),
+            _ => return Err(Invalid::one("parent", "name either a parent or a run").into()),
+        };
+        if let watch::Scope::Run(name) = &scope {
+            // Says at once that there is no such run.
+            self.0.store.run(&name.job, Some(name.number)).await.map_err(refused)?;
+        }
+        Ok(Response::new(watch::start(self.0.clone(), scope)))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<pb::CancelRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let name = self.run_name(&request.get_ref().name).await?;
+        let run = self.0.store.cancel_run(&name, self.0.clock.now()).await.map_err(refused)?;
+        Ok(Response::new(wire::run_to(run)))
+    }
+
+    async fn list_failures(
+        &self,
+        request: Request<pb::ListFailuresRequest>,
+    ) -> Result<Response<pb::ListFailuresResponse>, Status> {
+        let pb::ListFailuresRequest { parent, page_size, page_token } = request.into_inner();
+        let name = self.run_name(&parent).await?;
+        let list = format!("failures of {name}");
+        let after = match page::position(&list, &page_token)? {
+            None => None,
+            Some(position) => {
+                let (destination, key) =
+                    position.split_first_chunk::<4>().unwrap_or((&[0; 4], &[]));
+                Some((u32::from_be_bytes(*destination), Key::from(key.to_vec())))
+            }
+        };
+        let size = page::size(page_size);
+        let (mut failures, total) =
+            self.0.store.failures(&name, after, size + 1).await.map_err(refused)?;
+        let more = failures.len() > size as usize;
+        failures.truncate(size as usize);
+        let next_page_token = match failures.last() {
+            Some(last) if more => {
+                let mut position = last.destination.to_be_bytes().to_vec();
+                position.extend_from_slice(last.key.as_bytes());
+                page::token(&list, &position)
+            }
+            _ => String::new(),
+        };
+        Ok(Response::new(pb::ListFailuresResponse {
+            failures: failures.into_iter().map(wire::failure_to).collect(),
+            next_page_token,
+            total_size: i64::try_from(total).unwrap_or(i64::MAX),
+        }))
+    }
+}
+
+/// Takes only the named fields from `new`.
+fn masked(mut known: pb::Job, new: pb::Job, paths: &[String]) -> Result<pb::Job, Invalid> {
+    for path in paths {
+        match path.as_str() {
+            "*" => return Ok(new),
+            "source" => known.source.clone_from(&new.source),
+            "destinations" => known.destinations.clone_from(&new.destinations),
+            "filter" => known.filter.clone_from(&new.filter),
+            "compare" => known.compare = new.compare,
+            "deletes" => known.deletes = new.deletes,
+            "schedule" => known.schedule.clone_from(&new.schedule),
+            "events" => known.events.clone_from(&new.events),
+            "limits" => known.limits = new.limits,
+            "paused" => known.paused = new.paused,
+            other => {
+                let text = format!(
+                    "{other:?} cannot be changed; use source, destinations, filter, compare, deletes, schedule, \
+                     events, limits, paused"
+                );
+                return Err(Invalid::one("update_mask", text));
+            }
+        }
+    }
+    Ok(known)
+}

@@ -1,0 +1,121 @@
+//! The one loop that moves work: it looks at what is, decides, records, and pushes. It takes no input, so every way in
+//! (a timer, a request, a restart) leads to the same idempotent turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use s3sync_proto::model::{Held, ToAgent};
+use tokio::time::Instant;
+
+use crate::grpc::Context;
+use crate::plan;
+use crate::session::End;
+use crate::store::{Error, Snapshot};
+
+/// How often it looks without being woken. Wake-ups may be lost; this may not.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Changes are gathered for this long before a turn.
+const GATHER: Duration = Duration::from_millis(20);
+/// Ready ranges looked at in one turn.
+const MAX_READY: u32 = 1_000;
+/// A holder is asked to cut its range at most this often.
+const SPLIT_PAUSE: Duration = Duration::from_secs(2);
+/// A holder is told to let go at most this often.
+const REVOKE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Runs until the server stops.
+pub async fn serve(context: Context) {
+    let mut reconcile = Reconcile { context, asked: BTreeMap::new(), revoked: BTreeMap::new() };
+    reconcile.begin().await;
+    let mut changes = reconcile.context.store.changes();
+    let shutdown = reconcile.context.shutdown.clone();
+    while !shutdown.is_cancelled() {
+        if let Err(error) = reconcile.turn().await {
+            tracing::error!(%error, "work is not being moved");
+        }
+        tokio::select! {
+            _ = changes.changed() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(INTERVAL) => {}
+            () = shutdown.cancelled() => {}
+        }
+        changes.mark_unchanged();
+    }
+}
+
+struct Reconcile {
+    context: Context,
+    /// When holders were asked to cut a range. Only against asking too often.
+    asked: BTreeMap<Held, Instant>,
+    /// When holders were told to let go. Only against telling too often.
+    revoked: BTreeMap<Held, Instant>,
+}
+
+impl Reconcile {
+    /// While the server was away nobody could renew: no session expires for that.
+    async fn begin(&self) {
+        let until = self.context.clock.now().plus(self.context.times.session_ttl);
+        if let Err(error) = self.context.store.extend_sessions(until).await {
+            tracing::error!(%error, "sessions were not extended after the start");
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Error> {
+        let now = self.context.clock.now();
+        let store = self.context.store.clone();
+        for session in store.expire_sessions(now).await? {
+            tracing::warn!(session = session.0, "a session expired; its work goes to others");
+            self.context.sessions.end(session, End::Expired);
+        }
+        let snapshot = store.snapshot(MAX_READY, now).await?;
+        let placement = plan::place(&snapshot);
+        if !placement.reasons.is_empty() {
+            store.explain_runs(placement.reasons).await?;
+        }
+        if !placement.grants.is_empty() {
+            for (session, assignment) in store.lease(placement.grants, now).await? {
+                let held = assignment.held;
+                tracing::debug!(session = session.0, range = held.id, epoch = held.epoch, "leased");
+                if !self.context.sessions.push(session, ToAgent::Assignment(Box::new(assignment))) {
+                    tracing::debug!(
+                        session = session.0,
+                        range = held.id,
+                        "the session is not here any more"
+                    );
+                }
+            }
+        }
+        self.revoke(&snapshot);
+        self.split(&snapshot);
+        Ok(())
+    }
+
+    fn revoke(&mut self, snapshot: &Snapshot) {
+        let due = Self::due(&mut self.revoked, REVOKE_PAUSE);
+        for leased in snapshot
+            .leased
+            .iter()
+            .filter(|leased| leased.revoke && !due.contains(&leased.range.held))
+        {
+            let held = leased.range.held;
+            let reason = "the run is being cancelled".to_owned();
+            if self.context.sessions.push(leased.session, ToAgent::Revocation { held, reason }) {
+                self.revoked.insert(held, Instant::now());
+            }
+        }
+    }
+
+    fn split(&mut self, snapshot: &Snapshot) {
+        let quiet = Self::due(&mut self.asked, SPLIT_PAUSE);
+        for (session, held) in plan::splits(snapshot, &quiet) {
+            if self.context.sessions.push(session, ToAgent::SplitRequest(held)) {
+                self.asked.insert(held, Instant::now());
+            }
+        }
+    }
+
+    /// Those told within the pause; older ones are forgotten.
+    fn due(told: &mut BTreeMap<Held, Instant>, pause: Duration) -> BTreeSet<Held> {
+        told.retain(|_, at| at.elapsed() < pause);
+        told.keys().copied().collect()
+    }
+}
