@@ -42,7 +42,7 @@ pub struct ConnectOptions {
     pub ca: Option<Vec<u8>>,
     /// Certificate and key to show the server, in PEM.
     pub identity: Option<(Vec<u8>, Secret)>,
-    /// Send a token in the clear to another host than this one.
+    /// Allow `http://` to another host than this one.
     pub insecure: bool,
 }
 
@@ -83,16 +83,24 @@ impl ConnectOptions {
     /// When the options contradict themselves.
     pub fn channel(&self) -> Result<Channel, ApiError> {
         let bad = |message: String| ApiError::local(Code::InvalidArgument, message);
+        // Not said back, since it may hold a password.
+        if self.url.contains('@') {
+            return Err(bad("the server's URL has a user in it; use a token instead".to_owned()));
+        }
         let endpoint = Endpoint::from_shared(self.url.clone())
             .map_err(|error| bad(format!("{:?} is not the URL of a server: {error}", self.url)))?;
-        let (scheme, host) =
-            (endpoint.uri().scheme_str(), endpoint.uri().host().unwrap_or_default());
-        let endpoint = match scheme {
+        let uri = endpoint.uri();
+        let host = uri.host().unwrap_or_default();
+        if host.is_empty() || uri.path_and_query().is_some_and(|path| path != "/") {
+            return Err(bad(format!("{:?} must be a scheme, a host and a port", self.url)));
+        }
+        let endpoint = match uri.scheme_str() {
             Some("https") => endpoint.tls_config(self.tls()).map_err(|error| bad(chain(&error)))?,
-            Some("http") if self.token.is_none() || self.insecure || is_loopback(host) => endpoint,
+            Some("http") if self.insecure || is_loopback(host) => endpoint,
             Some("http") => {
                 return Err(bad(format!(
-                    "{} would carry the token in the clear; use https:// or say --insecure",
+                    "{} would carry everything in the clear, and nobody could tell who answers; use https:// or \
+                     say --insecure",
                     self.url
                 )));
             }

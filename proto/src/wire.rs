@@ -23,24 +23,34 @@ pub use run::{counters_from, counters_to, failure_from, failure_to, run_from, ru
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use crate::model::Timestamp;
 
-/// A wire time. Times out of range become the epoch: they are only shown.
-fn time_from(time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
-    let time = time?;
-    let micros = time.seconds.checked_mul(1_000_000)?.checked_add(i64::from(time.nanos) / 1_000)?;
-    Some(Timestamp::from_micros(micros))
+/// Seconds of the times a wire message may hold: the years 1 to 9999 (google/protobuf/timestamp.proto).
+const WIRE_TIMES: RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+/// Most seconds a wire duration may hold: about 10,000 years (google/protobuf/duration.proto).
+const MAX_WIRE_SECONDS: u64 = 315_576_000_000;
+const MICROS: i64 = 1_000_000;
+
+/// A wire time, if it is one. What is finer than a microsecond is dropped.
+fn time_from(time: &prost_types::Timestamp) -> Option<Timestamp> {
+    let fits = WIRE_TIMES.contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos);
+    fits.then(|| Timestamp::from_micros(time.seconds * MICROS + i64::from(time.nanos) / 1_000))
 }
 
-/// A time for the wire.
+/// A time for the wire. One that the wire cannot hold becomes the nearest that it can: it would have no JSON form.
 fn time_to(time: Timestamp) -> Option<prost_types::Timestamp> {
-    let micros = time.as_micros();
-    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
-    Some(prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos })
+    let (first, last) = (WIRE_TIMES.start() * MICROS, WIRE_TIMES.end() * MICROS + MICROS - 1);
+    let micros = time.as_micros().clamp(first, last);
+    let nanos = i32::try_from(micros.rem_euclid(MICROS) * 1_000).unwrap_or_default();
+    Some(prost_types::Timestamp { seconds: micros.div_euclid(MICROS), nanos })
 }
 
-/// A duration for the wire.
-fn duration_to(duration: std::time::Duration) -> Option<prost_types::Duration> {
+/// A duration for the wire; a longer one than the wire can hold becomes the longest.
+fn duration_to(duration: Duration) -> Option<prost_types::Duration> {
+    let duration = duration.min(Duration::from_secs(MAX_WIRE_SECONDS));
     Some(prost_types::Duration {
         seconds: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
@@ -48,13 +58,18 @@ fn duration_to(duration: std::time::Duration) -> Option<prost_types::Duration> {
 }
 
 /// A wire duration, if it is one and not negative.
-fn duration_from(duration: &prost_types::Duration) -> Option<std::time::Duration> {
-    let seconds = u64::try_from(duration.seconds).ok()?;
+fn duration_from(duration: &prost_types::Duration) -> Option<Duration> {
+    let seconds = u64::try_from(duration.seconds).ok().filter(|s| *s <= MAX_WIRE_SECONDS)?;
     let nanos = u32::try_from(duration.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    Some(std::time::Duration::new(seconds, nanos))
+    Some(Duration::new(seconds, nanos))
 }
 
 /// A count for the wire; counts above 2^63 do not occur.
 fn int64(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A small count for the wire; counts above 2^31 do not occur.
+fn int32(count: u32) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }

@@ -62,7 +62,8 @@ impl ApiError {
         }
     }
 
-    /// Whether the server could not be reached at all.
+    /// Whether the server could not be reached, or the connection to it broke. A call that writes may have had its
+    /// effect then.
     #[must_use]
     pub fn unreachable(&self) -> bool {
         self.code == Code::Unavailable && self.reason.is_empty()
@@ -87,6 +88,13 @@ impl From<Invalid> for ApiError {
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         let code = match status.code() {
+            // Only an error of this side has a source. Where the connection breaks in the middle of a stream, tonic
+            // says UNKNOWN, INTERNAL or CANCELLED, whatever h2 was doing; for a caller the server is gone.
+            tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled
+                if std::error::Error::source(&status).is_some() =>
+            {
+                Code::Unavailable
+            }
             tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Code::InvalidArgument,
             tonic::Code::NotFound => Code::NotFound,
             tonic::Code::AlreadyExists => Code::AlreadyExists,

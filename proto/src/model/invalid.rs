@@ -31,6 +31,15 @@ impl Invalid {
         Self { violations: vec![Violation::new(field, description)] }
     }
 
+    /// The same problems for a field that a request calls otherwise.
+    #[must_use]
+    pub fn at(mut self, field: &str) -> Self {
+        for violation in &mut self.violations {
+            field.clone_into(&mut violation.field);
+        }
+        self
+    }
+
     /// `Ok` when there is no problem.
     ///
     /// # Errors

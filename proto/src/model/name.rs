@@ -83,10 +83,12 @@ impl FromStr for RunName {
     type Err = NotAName;
 
     fn from_str(text: &str) -> Result<Self, NotAName> {
-        let refuse = || NotAName(text.to_owned());
+        let refuse = || NotAName(text.chars().take(MAX_NAME_CHARS + 1).collect());
         let rest = text.strip_prefix("jobs/").ok_or_else(refuse)?;
         let (job, number) = rest.split_once("/runs/").ok_or_else(refuse)?;
-        let number = number.parse().ok().filter(|n| *n > 0).ok_or_else(refuse)?;
+        // Only as written by `Display`: `+1` and `01` would be second names of the same run.
+        let canonical = |n: &u64| *n > 0 && n.to_string() == number;
+        let number = number.parse().ok().filter(canonical).ok_or_else(refuse)?;
         Ok(Self { job: job.parse()?, number })
     }
 }
@@ -111,7 +113,7 @@ mod tests {
         assert_eq!((name.job.as_str(), name.number), ("media", 12));
         assert_eq!(name.to_string(), "jobs/media/runs/12");
         for bad in
-            ["media/12", "jobs/media", "jobs/media/runs/0", "jobs/media/runs/x", "jobs//runs/1"]
+            ["media/12", "jobs/media", "jobs/media/runs/0", "jobs/media/runs/01", "jobs//runs/1"]
         {
             assert!(bad.parse::<RunName>().is_err(), "{bad:?}");
         }

@@ -1,6 +1,7 @@
 //! Agents.
 
-use super::{Problems, names, time_from, time_to};
+use super::problems::quoted;
+use super::{Problems, int32, names, time_to};
 use crate::model::{Agent, AgentEndpoint, AgentState, AllowRule, Invalid, Verb};
 use crate::pb::v1 as pb;
 
@@ -22,7 +23,7 @@ pub fn agent_from(agent: pb::Agent) -> Result<Agent, Invalid> {
         features,
     } = agent;
     let mut problems = Problems::default();
-    let name = names::agent_name(&name)?;
+    let name = problems.part("", names::agent_name(&name));
     let state = problems.choice("state", state, |state| {
         Some(match state {
             pb::AgentState::Unspecified => return None,
@@ -32,16 +33,20 @@ pub fn agent_from(agent: pb::Agent) -> Result<Agent, Invalid> {
         })
     });
     let endpoints = endpoints_from(endpoints, &mut problems);
-    problems.finish(state.map(|state| Agent {
+    let held = problems.small_count("held", held);
+    let capacity = problems.small_count("capacity", capacity);
+    let last_seen = problems.time("last_seen_time", last_seen_time).unwrap_or_default();
+    let connected = problems.time("connect_time", connect_time).unwrap_or_default();
+    problems.finish(name.zip(state).map(|(name, state)| Agent {
         name,
         state,
         labels: labels.into_iter().collect(),
         endpoints,
         version,
-        held: u32::try_from(held).unwrap_or_default(),
-        capacity: u32::try_from(capacity).unwrap_or_default(),
-        last_seen: time_from(last_seen_time).unwrap_or_default(),
-        connected: time_from(connect_time).unwrap_or_default(),
+        held,
+        capacity,
+        last_seen,
+        connected,
         features,
     }))
 }
@@ -72,8 +77,8 @@ pub fn agent_to(agent: Agent) -> pb::Agent {
         labels: labels.into_iter().collect(),
         endpoints: endpoints_to(endpoints),
         version,
-        held: i32::try_from(held).unwrap_or(i32::MAX),
-        capacity: i32::try_from(capacity).unwrap_or(i32::MAX),
+        held: int32(held),
+        capacity: int32(capacity),
         last_seen_time: time_to(last_seen),
         connect_time: time_to(connected),
         features,
@@ -106,9 +111,10 @@ fn rule_from(index: usize, rule: pb::AllowRule, problems: &mut Problems) -> Allo
             "read" => known.push(Verb::Read),
             "write" => known.push(Verb::Write),
             "delete" => known.push(Verb::Delete),
-            _ => {
-                problems.add(format!("endpoints[{index}].allow"), format!("{verb:?} is not a verb"))
-            }
+            _ => problems.add(
+                format!("endpoints[{index}].allow"),
+                format!("{} is not a verb; use list, read, write or delete", quoted(&verb)),
+            ),
         }
     }
     AllowRule { bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), prefix, verbs: known }

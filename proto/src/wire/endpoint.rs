@@ -1,7 +1,11 @@
 //! Endpoints and what is learned of buckets.
 
-use super::problems::path;
-use super::{Problems, int64, names, time_from, time_to};
+use std::mem;
+
+use tonic::transport::Uri;
+
+use super::problems::{path, quoted};
+use super::{Problems, int64, names, time_to};
 use crate::model::{BucketFacts, Endpoint, EndpointSpec, EtagKind, Invalid};
 use crate::pb::v1 as pb;
 
@@ -19,21 +23,18 @@ pub fn endpoint_spec(endpoint: pb::Endpoint) -> Result<EndpointSpec, Invalid> {
 ///
 /// # Errors
 /// Every problem of the fields.
-pub fn endpoint_from(endpoint: pb::Endpoint) -> Result<Endpoint, Invalid> {
+pub fn endpoint_from(mut endpoint: pb::Endpoint) -> Result<Endpoint, Invalid> {
     let mut problems = Problems::default();
-    let name = names::endpoint_name(&endpoint.name)?;
-    let buckets = endpoint.buckets.clone().into_iter().map(facts_from).collect::<Result<_, _>>()?;
-    let (etag, created, updated) =
-        (endpoint.etag.clone(), endpoint.create_time, endpoint.update_time);
+    let name = problems.part("", names::endpoint_name(&endpoint.name));
+    let mut buckets = Vec::new();
+    for (index, facts) in mem::take(&mut endpoint.buckets).into_iter().enumerate() {
+        buckets.extend(problems.part(&format!("buckets[{index}]"), facts_from(facts)));
+    }
+    let etag = mem::take(&mut endpoint.etag);
+    let created = problems.time("create_time", endpoint.create_time).unwrap_or_default();
+    let updated = problems.time("update_time", endpoint.update_time).unwrap_or_default();
     let spec = spec(endpoint, "", &mut problems);
-    problems.finish(Some(Endpoint {
-        name,
-        spec,
-        buckets,
-        etag,
-        created: time_from(created).unwrap_or_default(),
-        updated: time_from(updated).unwrap_or_default(),
-    }))
+    problems.finish(name.map(|name| Endpoint { name, spec, buckets, etag, created, updated }))
 }
 
 /// An endpoint for the wire.
@@ -76,15 +77,19 @@ pub(super) fn spec(endpoint: pb::Endpoint, at: &str, problems: &mut Problems) ->
         create_time: _,
         update_time: _,
     } = endpoint;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    // AWS has a-z, 0-9 and '-' only; other servers sign for names such as `RegionOne`. A `/` would end the scope
+    // of a signature early (SigV4, "credential scope").
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if region.is_empty() {
         problems.add(
             path(at, "region"),
             "is missing; name the region requests are signed for, such as us-west-2",
         );
     } else if !region.chars().all(fits) {
-        problems
-            .add(path(at, "region"), format!("{region:?} is not a region; use a-z, 0-9 and '-'"));
+        problems.add(
+            path(at, "region"),
+            format!("{} is not a region; use letters, digits, '-' and '_'", quoted(&region)),
+        );
     }
     if let Some(problem) = url_problem(&url) {
         problems.add(path(at, "url"), problem);
@@ -100,19 +105,27 @@ pub(super) fn spec(endpoint: pb::Endpoint, at: &str, problems: &mut Problems) ->
     }
 }
 
-/// What is wrong with an endpoint's URL, if anything.
+/// What is wrong with an endpoint's URL, if anything. A URL with a user in it is not said back: it may hold a password.
 fn url_problem(url: &str) -> Option<String> {
     if url.is_empty() {
         return None;
     }
-    let Some(rest) = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")) else {
-        return Some(format!("{url:?} must begin with https:// or http://"));
-    };
-    let host = rest.strip_suffix('/').unwrap_or(rest);
-    let odd = host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) || host.starts_with(':');
-    odd.then(|| {
-        format!("{url:?} must be a scheme and a host, with a port if needed, and nothing more")
-    })
+    if url.contains('@') {
+        return Some("has a user in it; agents hold the credentials, leave it out".to_owned());
+    }
+    let form = "is not a base URL; use https:// or http:// and a host, with a port if needed, and nothing more";
+    let fits = url.parse::<Uri>().is_ok_and(|uri| {
+        let port = uri.authority().and_then(|a| a.as_str().rsplit_once(':')).map(|(_, port)| port);
+        // `Uri` takes any digits for a port; an IPv6 address ends with a bracket.
+        let port_fits =
+            port.is_none_or(|port| port.ends_with(']') || port.parse::<u16>().is_ok_and(|p| p > 0));
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && port_fits
+            && uri.path() == "/"
+            && !url.contains(['?', '#'])
+    });
+    (!fits).then(|| format!("{} {form}", quoted(url)))
 }
 
 fn kind(field: &str, number: i32, problems: &mut Problems) -> Option<EtagKind> {
@@ -156,6 +169,7 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
     if bucket.is_empty() {
         problems.add("bucket", "is missing");
     }
+    let when = problems.time("learn_time", learn_time).unwrap_or_default();
     let mut learned = |field: &str, number: i32| {
         problems
             .choice(field, number, |learned| {
@@ -171,7 +185,6 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
     let tags = learned("tags", tags);
     let trailers = learned("trailers", trailers);
     let etags = kind("etags", etags, &mut problems);
-    let learned = time_from(learn_time).unwrap_or_default();
     problems.finish(endpoint.map(|endpoint| BucketFacts {
         endpoint,
         bucket,
@@ -180,7 +193,7 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
         tags,
         trailers,
         unordered_listing,
-        learned,
+        learned: when,
     }))
 }
 

@@ -1,9 +1,10 @@
 //! Jobs.
 
+use std::mem;
 use std::time::Duration;
 
-use super::problems::path;
-use super::{Problems, duration_from, duration_to, int64, names, time_from, time_to};
+use super::problems::{path, quoted};
+use super::{Problems, duration_to, int64, names, time_to};
 use crate::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Invalid, Job, JobSpec,
     Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, OverlapPolicy, Schedule, Timing, Warning,
@@ -12,6 +13,9 @@ use crate::pb::v1 as pb;
 
 /// Shortest interval of a schedule: below it a queue of events is the better way.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Fields of a cron expression: minute, hour, day, month, weekday. There are none for seconds or years.
+const CRON_FIELDS: usize = 5;
 
 /// A job's settings from a request; what is output only is ignored.
 ///
@@ -27,22 +31,31 @@ pub fn job_spec(job: pb::Job) -> Result<JobSpec, Invalid> {
 ///
 /// # Errors
 /// Every problem of the fields.
-pub fn job_from(job: pb::Job) -> Result<Job, Invalid> {
-    let name = names::job_name(&job.name)?;
-    let head = job.clone();
-    let warning =
-        |warning: pb::Warning| Warning { field: warning.field, description: warning.description };
-    Ok(Job {
+pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
+    let mut problems = Problems::default();
+    let name = problems.part("", names::job_name(&job.name));
+    let (uid, etag) = (mem::take(&mut job.uid), mem::take(&mut job.etag));
+    let generation = problems.count("generation", job.generation);
+    let created = problems.time("create_time", job.create_time).unwrap_or_default();
+    let updated = problems.time("update_time", job.update_time).unwrap_or_default();
+    let latest_run = Some(mem::take(&mut job.latest_run)).filter(|run| !run.is_empty());
+    let latest_run = latest_run.and_then(|run| problems.run("latest_run", &run));
+    let warnings = mem::take(&mut job.warnings)
+        .into_iter()
+        .map(|pb::Warning { field, description }| Warning { field, description })
+        .collect();
+    let spec = spec(job, &mut problems);
+    problems.finish(name.zip(spec).map(|(name, spec)| Job {
         name,
-        spec: job_spec(job)?,
-        uid: head.uid,
-        etag: head.etag,
-        generation: u64::try_from(head.generation).unwrap_or_default(),
-        created: time_from(head.create_time).unwrap_or_default(),
-        updated: time_from(head.update_time).unwrap_or_default(),
-        latest_run: head.latest_run.parse().ok(),
-        warnings: head.warnings.into_iter().map(warning).collect(),
-    })
+        uid,
+        spec,
+        etag,
+        generation,
+        created,
+        updated,
+        latest_run,
+        warnings,
+    }))
 }
 
 /// A job for the wire.
@@ -179,7 +192,8 @@ fn bucket_problem(bucket: &str) -> Option<String> {
         !(3..=255).contains(&bucket.len()) || !bucket.chars().all(fits) || bucket.contains("..");
     (odd || bucket.starts_with(['.', '-'])).then(|| {
         format!(
-            "{bucket:?} is not a bucket name; use 3 to 255 of letters, digits, '-', '.' and '_'"
+            "{} is not a bucket name; use 3 to 255 of letters, digits, '-', '.' and '_'",
+            quoted(bucket)
         )
     })
 }
@@ -196,16 +210,21 @@ pub(super) fn destination(
 ) -> Option<Destination> {
     let pb::Destination { location, storage_class, agent_labels, encryption } = destination;
     let location = self::location(at, location, problems);
+    // Other servers have classes of their own, so there is no list of them here.
     let upper = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     if !storage_class.chars().all(upper) {
         problems.add(
             path(at, "storage_class"),
-            format!("{storage_class:?} is not a storage class, such as STANDARD_IA"),
+            format!(
+                "{} is not a storage class; they are written in capitals, such as STANDARD_IA",
+                quoted(&storage_class)
+            ),
         );
     }
     let encryption = encryption.map(|pb::Encryption { algorithm, kms_key_id }| {
         if !["AES256", "aws:kms", "aws:kms:dsse"].contains(&algorithm.as_str()) {
-            let text = format!("{algorithm:?} is not known; use AES256, aws:kms or aws:kms:dsse");
+            let text =
+                format!("{} is not known; use AES256, aws:kms or aws:kms:dsse", quoted(&algorithm));
             problems.add(path(at, "encryption.algorithm"), text);
         } else if algorithm == "AES256" && !kms_key_id.is_empty() {
             problems.add(
@@ -249,14 +268,15 @@ pub(super) fn filter(filter: pb::Filter, problems: &mut Problems) -> Filter {
     if max_size.is_some_and(|max| max < min_size) {
         problems.add("filter.max_size", "is below filter.min_size; no object could match");
     }
-    Filter {
-        include,
-        exclude,
-        min_size,
-        max_size,
-        modified_after: time_from(modified_after),
-        modified_before: time_from(modified_before),
+    let modified_after = problems.time("filter.modified_after", modified_after);
+    let modified_before = problems.time("filter.modified_before", modified_before);
+    if modified_after.zip(modified_before).is_some_and(|(after, before)| after >= before) {
+        problems.add(
+            "filter.modified_before",
+            "is not later than filter.modified_after; no object could match",
+        );
     }
+    Filter { include, exclude, min_size, max_size, modified_after, modified_before }
 }
 
 pub(super) fn filter_to(filter: Filter) -> pb::Filter {
@@ -302,14 +322,13 @@ fn deletes(deletes: &pb::DeletePolicy, problems: &mut Problems) -> DeletePolicy 
             pb::DeleteMode::Mirror => DeleteMode::Mirror,
         })
     });
-    if !(0.0..=100.0).contains(&max_percent) {
-        problems
-            .add("deletes.max_percent", format!("{max_percent} is not a percentage; use 0 to 100"));
+    if let Some(percent) = max_percent.filter(|percent| !(0.0..=100.0).contains(percent)) {
+        problems.add("deletes.max_percent", format!("{percent} is not a percentage; use 0 to 100"));
     }
     DeletePolicy {
         mode: mode.unwrap_or_default(),
-        max_percent: Some(max_percent).filter(|percent| *percent > 0.0),
-        max_count: problems.optional_count("deletes.max_count", max_count),
+        max_percent,
+        max_count: max_count.map(|count| problems.count("deletes.max_count", count)),
         unconditional,
     }
 }
@@ -322,28 +341,44 @@ fn deletes_to(deletes: DeletePolicy) -> pb::DeletePolicy {
     };
     pb::DeletePolicy {
         mode: mode.into(),
-        max_percent: max_percent.unwrap_or_default(),
-        max_count: int64(max_count.unwrap_or_default()),
+        max_percent,
+        max_count: max_count.map(int64),
         unconditional,
     }
 }
 
 fn schedule(schedule: pb::Schedule, problems: &mut Problems) -> Schedule {
     let pb::Schedule { every, cron, timezone, at_start, jitter, overlap } = schedule;
-    let every = every.and_then(|every| {
-        let every = duration_from(&every).filter(|every| *every >= MIN_INTERVAL);
-        if every.is_none() {
-            problems.add("schedule.every", "is too short; use 1s or more");
-        }
-        every
-    });
-    if every.is_some() && !cron.is_empty() {
+    let (has_every, at_start) = (every.is_some(), at_start.unwrap_or(true));
+    let every = problems.duration("schedule.every", every);
+    if every.is_some_and(|every| every < MIN_INTERVAL) {
+        problems.add("schedule.every", "is too short; use 1s or more");
+    }
+    if has_every && !cron.is_empty() {
         problems.add("schedule.cron", "goes not together with schedule.every; use one of them");
     }
+    if !has_every && cron.is_empty() && !at_start {
+        problems.add("schedule", "starts nothing; set every or cron, or leave schedule out");
+    }
+    if !cron.is_empty() && cron.split_whitespace().count() != CRON_FIELDS {
+        problems.add(
+            "schedule.cron",
+            format!(
+                "{} is not a cron expression; write five fields, such as 0 3 * * *",
+                quoted(&cron)
+            ),
+        );
+    }
+    let in_zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+');
     if cron.is_empty() && !timezone.is_empty() {
         problems.add("schedule.timezone", "goes with schedule.cron");
+    } else if !timezone.chars().all(in_zone) {
+        problems.add(
+            "schedule.timezone",
+            format!("{} is not a time zone; use a name such as Asia/Shanghai", quoted(&timezone)),
+        );
     }
-    let jitter = jitter.map(|jitter| duration_from(&jitter)).unwrap_or_default();
+    let jitter = problems.duration("schedule.jitter", jitter).unwrap_or_default();
     let overlap = problems.choice("schedule.overlap", overlap, |overlap| {
         Some(match overlap {
             pb::OverlapPolicy::Unspecified | pb::OverlapPolicy::Skip => OverlapPolicy::Skip,
@@ -356,8 +391,8 @@ fn schedule(schedule: pb::Schedule, problems: &mut Problems) -> Schedule {
     });
     Schedule {
         timing: every.map(Timing::Every).or(cron),
-        at_start: at_start.unwrap_or(true),
-        jitter: jitter.unwrap_or_default(),
+        at_start,
+        jitter,
         overlap: overlap.unwrap_or_default(),
     }
 }

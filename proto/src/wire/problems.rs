@@ -1,6 +1,13 @@
 //! Collects what is wrong with a message.
 
-use crate::model::{Invalid, Name, Violation};
+use std::time::Duration;
+
+use super::{duration_from, time_from};
+use crate::model::{Invalid, Name, RunName, Timestamp, Violation};
+
+/// Of a wrong text, at most this many characters are said back. Long enough to recognise it, and short enough that a
+/// description does not grow with what came in.
+const QUOTED_CHARS: usize = 80;
 
 /// Everything found wrong so far.
 #[derive(Debug, Default)]
@@ -24,6 +31,18 @@ impl Problems {
         }
     }
 
+    /// A part that was checked by itself; its problems are recorded below `at`.
+    pub fn part<T>(&mut self, at: &str, part: Result<T, Invalid>) -> Option<T> {
+        let invalid = match part {
+            Ok(value) => return Some(value),
+            Err(invalid) => invalid,
+        };
+        for Violation { field, description } in invalid.violations {
+            self.add(path(at, &field), description);
+        }
+        None
+    }
+
     /// A required name.
     pub fn name(&mut self, field: &str, text: &str) -> Option<Name> {
         if text.is_empty() {
@@ -39,9 +58,26 @@ impl Problems {
         }
     }
 
+    /// The name of a run, with its number.
+    pub fn run(&mut self, field: &str, text: &str) -> Option<RunName> {
+        let run = text.parse().ok();
+        if run.is_none() {
+            self.add(field, format!("{} is not jobs/JOB/runs/NUMBER", quoted(text)));
+        }
+        run
+    }
+
     /// A number that must not be negative.
     pub fn count(&mut self, field: &str, number: i64) -> u64 {
         u64::try_from(number).unwrap_or_else(|_| {
+            self.add(field, format!("{number} is negative; use 0 or more"));
+            0
+        })
+    }
+
+    /// A small number that must not be negative.
+    pub fn small_count(&mut self, field: &str, number: i32) -> u32 {
+        u32::try_from(number).unwrap_or_else(|_| {
             self.add(field, format!("{number} is negative; use 0 or more"));
             0
         })
@@ -52,7 +88,7 @@ impl Problems {
         Some(self.count(field, number)).filter(|number| *number > 0)
     }
 
-    /// A known enum value, 0 included when `zero` says what it stands for.
+    /// A known enum value, 0 included when `decide` says what it stands for.
     pub fn choice<W: TryFrom<i32>, M>(
         &mut self,
         field: &str,
@@ -61,7 +97,35 @@ impl Problems {
     ) -> Option<M> {
         let known = W::try_from(number).ok().and_then(decide);
         if known.is_none() {
-            self.add(field, format!("{number} is not a known value"));
+            self.add(field, format!("{number} is not a value this version knows"));
+        }
+        known
+    }
+
+    /// A time that may be absent. One that is no time must not pass for absent: a filter would then let more through.
+    pub(super) fn time(
+        &mut self,
+        field: &str,
+        time: Option<prost_types::Timestamp>,
+    ) -> Option<Timestamp> {
+        let time = time?;
+        let known = time_from(&time);
+        if known.is_none() {
+            self.add(field, "is not a time; use one between the years 1 and 9999");
+        }
+        known
+    }
+
+    /// A duration that may be absent.
+    pub(super) fn duration(
+        &mut self,
+        field: &str,
+        duration: Option<prost_types::Duration>,
+    ) -> Option<Duration> {
+        let duration = duration?;
+        let known = duration_from(&duration);
+        if known.is_none() {
+            self.add(field, "is not a duration; use one between 0s and 10,000 years");
         }
         known
     }
@@ -70,4 +134,24 @@ impl Problems {
 /// A path below another.
 pub(super) fn path(parent: &str, field: &str) -> String {
     if parent.is_empty() { field.to_owned() } else { format!("{parent}.{field}") }
+}
+
+/// A text as it is said back in a problem: escaped, and cut when it is long.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?} and so on", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_said_back_in_part() {
+        let at_limit = "ä".repeat(QUOTED_CHARS);
+        assert_eq!(quoted(&at_limit), format!("{at_limit:?}"));
+        assert_eq!(quoted(&format!("{at_limit}x")), format!("{at_limit:?} and so on"));
+    }
 }

@@ -1,9 +1,10 @@
 //! Runs, counters, failures.
 
-use super::{Problems, int64, job, names, time_from, time_to};
+use super::problems::path;
+use super::{Problems, int32, int64, job, time_to};
 use crate::model::{
     Counters, DestinationProgress, Failure, FailureClass, Invalid, Key, MAX_KEY_BYTES, Run,
-    RunName, RunState, Timestamp, Trigger, WorkError,
+    RunState, Trigger, WorkError,
 };
 use crate::pb::{agent::v1 as agent_pb, v1 as pb};
 
@@ -26,27 +27,34 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
         traceparent,
     } = run;
     let mut problems = Problems::default();
-    let (job, number) = names::parse_run(&name)?;
-    let name = number.map(|number| RunName { job, number });
+    let name = problems.run("name", &name);
     let state = problems.choice("state", state, run_state);
     let trigger = problems.choice("trigger", trigger, self::trigger);
-    let destinations: Vec<_> =
-        destinations.into_iter().map(|one| progress(one, &mut problems)).collect();
+    let destinations: Vec<_> = destinations
+        .into_iter()
+        .enumerate()
+        .map(|(index, one)| progress(&format!("destinations[{index}]"), one, &mut problems))
+        .collect();
+    let job_generation = problems.count("job_generation", job_generation);
+    let created = problems.time("create_time", create_time).unwrap_or_default();
+    let started = problems.time("start_time", start_time);
+    let ended = problems.time("end_time", end_time);
     let run = || {
         Some(Run {
             name: name?,
             state: state?,
             reason: state_reason,
             trigger: trigger?,
-            job_generation: u64::try_from(job_generation).unwrap_or_default(),
+            job_generation,
             destinations: destinations.into_iter().collect::<Option<_>>()?,
-            created: time_from(create_time).unwrap_or_default(),
-            started: time_from(start_time),
-            ended: time_from(end_time),
+            created,
+            started,
+            ended,
             traceparent,
         })
     };
-    problems.finish(run())
+    let run = run();
+    problems.finish(run)
 }
 
 /// A run for the wire.
@@ -135,6 +143,7 @@ fn trigger_to(trigger: Trigger) -> pb::Trigger {
 }
 
 fn progress(
+    at: &str,
     progress: pb::DestinationProgress,
     problems: &mut Problems,
 ) -> Option<DestinationProgress> {
@@ -147,15 +156,18 @@ fn progress(
         leased_ranges,
         done_ranges,
     } = progress;
-    let location =
-        job::location("destinations", Some(pb::Location { endpoint, bucket, prefix }), problems);
-    let count = |number: i32| u32::try_from(number).unwrap_or_default();
+    let location = job::location(at, Some(pb::Location { endpoint, bucket, prefix }), problems);
+    let counters = counters_in(&path(at, "counters"), counters.unwrap_or_default(), problems);
+    let mut count = |field: &str, number: i32| problems.small_count(&path(at, field), number);
+    let open_ranges = count("open_ranges", open_ranges);
+    let leased_ranges = count("leased_ranges", leased_ranges);
+    let done_ranges = count("done_ranges", done_ranges);
     Some(DestinationProgress {
         location: location?,
-        counters: counters.map(|counters| counters_in(counters, problems)).unwrap_or_default(),
-        open_ranges: count(open_ranges),
-        leased_ranges: count(leased_ranges),
-        done_ranges: count(done_ranges),
+        counters,
+        open_ranges,
+        leased_ranges,
+        done_ranges,
     })
 }
 
@@ -163,15 +175,14 @@ fn progress_to(progress: DestinationProgress) -> pb::DestinationProgress {
     let DestinationProgress { location, counters, open_ranges, leased_ranges, done_ranges } =
         progress;
     let pb::Location { endpoint, bucket, prefix } = job::location_to(location);
-    let count = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     pb::DestinationProgress {
         endpoint,
         bucket,
         prefix,
         counters: Some(counters_to(counters)),
-        open_ranges: count(open_ranges),
-        leased_ranges: count(leased_ranges),
-        done_ranges: count(done_ranges),
+        open_ranges: int32(open_ranges),
+        leased_ranges: int32(leased_ranges),
+        done_ranges: int32(done_ranges),
     }
 }
 
@@ -181,11 +192,11 @@ fn progress_to(progress: DestinationProgress) -> pb::DestinationProgress {
 /// Every one that is negative.
 pub fn counters_from(counters: pb::Counters) -> Result<Counters, Invalid> {
     let mut problems = Problems::default();
-    let counters = counters_in(counters, &mut problems);
+    let counters = counters_in("", counters, &mut problems);
     problems.finish(Some(counters))
 }
 
-pub(super) fn counters_in(counters: pb::Counters, problems: &mut Problems) -> Counters {
+pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Problems) -> Counters {
     let pb::Counters {
         listed,
         in_step,
@@ -202,7 +213,7 @@ pub(super) fn counters_in(counters: pb::Counters, problems: &mut Problems) -> Co
         read_requests,
         write_requests,
     } = counters;
-    let mut count = |field: &str, number: i64| problems.count(&format!("counters.{field}"), number);
+    let mut count = |field: &str, number: i64| problems.count(&path(at, field), number);
     Counters {
         listed: count("listed", listed),
         in_step: count("in_step", in_step),
@@ -277,21 +288,25 @@ pub fn failure_from(failure: pb::Failure) -> Result<Failure, Invalid> {
     let mut problems = Problems::default();
     let key = self::key("key", key, &mut problems);
     let class = problems.choice("class", class, self::class);
-    let first = time_from(first_time).unwrap_or_default();
+    let destination = problems.small_count("destination", destination);
+    let attempts = problems.small_count("attempts", attempts);
+    let first = problems.time("first_time", first_time).unwrap_or_default();
+    let last = problems.time("last_time", last_time).unwrap_or(first);
     let failure = || {
         Some(Failure {
             key: key?,
-            destination: u32::try_from(destination).unwrap_or_default(),
+            destination,
             class: class?,
             code,
             message,
             s3_request_id,
-            attempts: u32::try_from(attempts).unwrap_or_default(),
+            attempts,
             first,
-            last: time_from(last_time).unwrap_or(first),
+            last,
         })
     };
-    problems.finish(failure())
+    let failure = failure();
+    problems.finish(failure)
 }
 
 /// A failure for the wire.
@@ -301,12 +316,12 @@ pub fn failure_to(failure: Failure) -> pb::Failure {
         failure;
     pb::Failure {
         key: key.into_bytes(),
-        destination: i32::try_from(destination).unwrap_or(i32::MAX),
+        destination: int32(destination),
         class: class_to(class).into(),
         code,
         message,
         s3_request_id,
-        attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
+        attempts: int32(attempts),
         first_time: time_to(first),
         last_time: time_to(last),
     }
@@ -359,9 +374,4 @@ pub(super) fn work_error(
 pub(super) fn work_error_to(error: WorkError) -> agent_pb::WorkError {
     let WorkError { class, code, message } = error;
     agent_pb::WorkError { class: class_to(class).into(), code, message }
-}
-
-/// The time of a wire message that must have one.
-pub(super) fn time(time: Option<prost_types::Timestamp>) -> Timestamp {
-    time_from(time).unwrap_or_default()
 }

@@ -1,13 +1,10 @@
 //! Messages of a session, from the wire.
 
-use std::time::Duration;
-
-use super::run::{key, time, work_error};
-use super::{
-    Problems, agent, counters_from, duration_from, endpoint, facts_from, failure_from, job, names,
-};
+use super::problems::path;
+use super::run::{counters_in, key, work_error};
+use super::{Problems, agent, endpoint, facts_from, failure_from, job};
 use crate::model::{
-    Ack, Assignment, FromAgent, Held, Hello, Invalid, KeyRange, Lease, Outcome, RunName,
+    Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease, Outcome,
     SplitProposal, State, ToAgent, Upload, UploadIntent, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
@@ -56,8 +53,9 @@ pub fn from_agent(request: pb::OpenSessionRequest) -> Result<FromAgent, UnknownM
         }
         Message::UploadIntent(message) => FromAgent::UploadIntent(upload_intent(message)?),
         Message::Facts(pb::FactsReport { sequence, facts }) => {
-            let facts = facts.ok_or_else(|| Invalid::one("facts", "is missing"))?;
-            FromAgent::Facts { sequence, facts: facts_from(facts)? }
+            let mut problems = Problems::default();
+            let facts = self::facts("facts", facts, &mut problems);
+            FromAgent::Facts { sequence, facts: problems.finish(facts)? }
         }
         Message::Goodbye(pb::Goodbye {}) => FromAgent::Goodbye,
     })
@@ -82,19 +80,18 @@ fn hello(message: pb::Hello) -> Result<Hello, Invalid> {
     if instance_id.is_empty() {
         problems.add("instance_id", "is missing");
     }
-    let protocol = (
-        u32::try_from(min_protocol).unwrap_or_default(),
-        u32::try_from(max_protocol).unwrap_or_default(),
-    );
-    if protocol.0 == 0 || protocol.1 < protocol.0 {
+    let known = u32::try_from(min_protocol).ok().zip(u32::try_from(max_protocol).ok());
+    let protocol = known.filter(|(min, max)| *min > 0 && min <= max);
+    if protocol.is_none() {
         problems.add(
             "max_protocol",
             format!("{min_protocol} to {max_protocol} is not a range of versions"),
         );
     }
     let endpoints = agent::endpoints_from(endpoints, &mut problems);
-    let capacity = capacity_from(capacity, &mut problems);
-    problems.finish(agent.map(|agent| Hello {
+    let capacity = problems.small_count("capacity", capacity);
+    let now = problems.time("now", now).unwrap_or_default();
+    problems.finish(agent.zip(protocol).map(|(agent, protocol)| Hello {
         protocol,
         features,
         agent,
@@ -104,21 +101,14 @@ fn hello(message: pb::Hello) -> Result<Hello, Invalid> {
         endpoints,
         held: held.into_iter().map(held_from).collect(),
         capacity,
-        now: time(now),
+        now,
     }))
-}
-
-fn capacity_from(capacity: i32, problems: &mut Problems) -> u32 {
-    u32::try_from(capacity).unwrap_or_else(|_| {
-        problems.add("capacity", format!("{capacity} is negative"));
-        0
-    })
 }
 
 fn state(message: pb::State) -> Result<State, Invalid> {
     let pb::State { sequence, capacity, held, draining, last_lease } = message;
     let mut problems = Problems::default();
-    let capacity = capacity_from(capacity, &mut problems);
+    let capacity = problems.small_count("capacity", capacity);
     let held = held.into_iter().map(held_from).collect();
     problems.finish(Some(State { sequence, capacity, held, draining, last_lease }))
 }
@@ -151,13 +141,17 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         Some(Wire::Checkpoint) => Some(Outcome::Checkpoint),
         Some(Wire::Completed) => Some(Outcome::Completed),
         Some(Wire::Yielded) => Some(Outcome::Yielded),
+        // Only here an error means something; beside another outcome it is left alone.
         Some(Wire::Errored) => work_error(error, &mut problems).map(Outcome::Errored),
     };
     let previous_cursor =
         previous_cursor.and_then(|bytes| key("previous_cursor", bytes, &mut problems));
     let cursor = cursor.and_then(|bytes| key("cursor", bytes, &mut problems));
-    let counters = counters_from(counters.unwrap_or_default())?;
-    let failures = failures.into_iter().map(failure_from).collect::<Result<_, _>>()?;
+    let counters = counters_in("counters", counters.unwrap_or_default(), &mut problems);
+    let mut known = Vec::with_capacity(failures.len());
+    for (index, failure) in failures.into_iter().enumerate() {
+        known.extend(problems.part(&format!("failures[{index}]"), failure_from(failure)));
+    }
     problems.finish(outcome.map(|outcome| WorkReport {
         sequence,
         held: Held { id: assignment_id, epoch },
@@ -165,7 +159,7 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         previous_cursor,
         cursor,
         counters,
-        failures,
+        failures: known,
     }))
 }
 
@@ -203,16 +197,7 @@ pub fn to_agent(response: pb::OpenSessionResponse) -> Result<ToAgent, UnknownMes
     use pb::open_session_response::Message;
     let message = response.message.ok_or(UnknownMessage::Kind)?;
     Ok(match message {
-        Message::Welcome(pb::Welcome { protocol, features, session, incarnation, lease }) => {
-            let lease = lease.ok_or_else(|| Invalid::one("lease", "is missing"))?;
-            ToAgent::Welcome(Welcome {
-                protocol: u32::try_from(protocol).unwrap_or_default(),
-                features,
-                session,
-                incarnation,
-                lease: self::lease(lease)?,
-            })
-        }
+        Message::Welcome(message) => ToAgent::Welcome(welcome(message)?),
         Message::Lease(message) => ToAgent::Lease(lease(message)?),
         Message::Assignment(message) => {
             let held = Held { id: message.assignment_id, epoch: message.epoch };
@@ -229,18 +214,27 @@ pub fn to_agent(response: pb::OpenSessionResponse) -> Result<ToAgent, UnknownMes
             ToAgent::SplitRequest(Held { id: assignment_id, epoch })
         }
         Message::Redirect(pb::Redirect { within }) => {
-            ToAgent::Redirect(within.as_ref().and_then(duration_from).unwrap_or(Duration::ZERO))
+            let mut problems = Problems::default();
+            let within = problems.duration("within", within).unwrap_or_default();
+            ToAgent::Redirect(problems.finish(Some(within))?)
         }
     })
+}
+
+fn welcome(message: pb::Welcome) -> Result<Welcome, Invalid> {
+    let pb::Welcome { protocol, features, session, incarnation, lease } = message;
+    let mut problems = Problems::default();
+    let protocol = problems.small_count("protocol", protocol);
+    let lease = problems.part("lease", self::lease(lease.unwrap_or_default()));
+    problems.finish(lease.map(|lease| Welcome { protocol, features, session, incarnation, lease }))
 }
 
 fn lease(message: pb::Lease) -> Result<Lease, Invalid> {
     let pb::Lease { sequence, write_window, heartbeat_interval, confirmed } = message;
     let mut problems = Problems::default();
     let mut duration = |field: &str, duration: Option<prost_types::Duration>| {
-        let duration =
-            duration.as_ref().and_then(duration_from).filter(|duration| !duration.is_zero());
-        if duration.is_none() {
+        let duration = problems.duration(field, Some(duration.unwrap_or_default()));
+        if duration.is_some_and(|duration| duration.is_zero()) {
             problems.add(field, "is missing");
         }
         duration
@@ -289,13 +283,7 @@ fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid> {
         work,
     } = message;
     let mut problems = Problems::default();
-    let (job, number) = names::parse_run(&run)?;
-    let number = number.ok_or_else(|| Invalid::one("run", "has no number"))?;
-    let facts = |facts: Option<_>, field: &str| {
-        facts_from(facts.ok_or_else(|| Invalid::one(field, "is missing"))?)
-    };
-    let source_facts = facts(source_facts, "source_facts")?;
-    let destination_facts = facts(destination_facts, "destination_facts")?;
+    let run = problems.run("run", &run);
     let source = job::location("source", source, &mut problems);
     let destination =
         job::destination("destination", destination.unwrap_or_default(), &mut problems);
@@ -306,20 +294,26 @@ fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid> {
         "destination_endpoint",
         &mut problems,
     );
+    let source_facts = facts("source_facts", source_facts, &mut problems);
+    let destination_facts = facts("destination_facts", destination_facts, &mut problems);
     let compare = job::compare(compare, &mut problems);
     let filter = filter.map(|filter| job::filter(filter, &mut problems)).unwrap_or_default();
-    let uploads: Vec<_> = uploads.into_iter().map(|one| upload(one, &mut problems)).collect();
+    let uploads: Vec<_> = uploads
+        .into_iter()
+        .enumerate()
+        .map(|(index, one)| upload(&format!("uploads[{index}]"), one, &mut problems))
+        .collect();
     let work = self::work(work, &mut problems);
     let assignment = || {
         Some(Assignment {
             held: Held { id: assignment_id, epoch },
-            run: RunName { job, number },
+            run: run?,
             source: source?,
             destination: destination?,
             source_endpoint,
             destination_endpoint,
-            source_facts,
-            destination_facts,
+            source_facts: source_facts?,
+            destination_facts: destination_facts?,
             compare: compare?,
             filter,
             uploads: uploads.into_iter().collect::<Option<_>>()?,
@@ -331,14 +325,28 @@ fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid> {
     problems.finish(assignment)
 }
 
-fn upload(upload: pb::Upload, problems: &mut Problems) -> Option<Upload> {
+fn facts(
+    at: &str,
+    facts: Option<crate::pb::v1::BucketFacts>,
+    problems: &mut Problems,
+) -> Option<BucketFacts> {
+    let Some(facts) = facts else {
+        problems.add(at, "is missing");
+        return None;
+    };
+    problems.part(at, facts_from(facts))
+}
+
+fn upload(at: &str, upload: pb::Upload, problems: &mut Problems) -> Option<Upload> {
     let pb::Upload { key, upload_id, intent_time } = upload;
-    let key = self::key("uploads.key", key, problems)?;
-    Some(Upload {
-        key,
-        upload_id: Some(upload_id).filter(|id| !id.is_empty()),
-        intent: time(intent_time),
-    })
+    let key = self::key(&path(at, "key"), key, problems);
+    let intent = problems.time(&path(at, "intent_time"), intent_time).unwrap_or_default();
+    let upload_id = Some(upload_id).filter(|id| !id.is_empty());
+    // Without either it would be uploads of any age that are aborted, those of strangers among them.
+    if upload_id.is_none() && intent_time.is_none() {
+        problems.add(at, "has neither upload_id nor intent_time");
+    }
+    Some(Upload { key: key?, upload_id, intent })
 }
 
 fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<Work> {

@@ -1,7 +1,7 @@
 //! Messages of a session, for the wire.
 
 use super::run::work_error_to;
-use super::{agent, counters_to, duration_to, endpoint, facts_to, failure_to, job, time_to};
+use super::{agent, counters_to, duration_to, endpoint, facts_to, failure_to, int32, job, time_to};
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
     Upload, UploadIntent, Verdict, Welcome, Work, WorkReport,
@@ -17,7 +17,7 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
         FromAgent::State(State { sequence, capacity, held, draining, last_lease }) => {
             Message::State(pb::State {
                 sequence,
-                capacity: i32::try_from(capacity).unwrap_or(i32::MAX),
+                capacity: int32(capacity),
                 held: held.into_iter().map(held_to).collect(),
                 draining,
                 last_lease,
@@ -74,8 +74,8 @@ fn hello_to(hello: Hello) -> pb::Hello {
         now,
     } = hello;
     pb::Hello {
-        min_protocol: i32::try_from(protocol.0).unwrap_or(i32::MAX),
-        max_protocol: i32::try_from(protocol.1).unwrap_or(i32::MAX),
+        min_protocol: int32(protocol.0),
+        max_protocol: int32(protocol.1),
         features,
         agent: agent.into(),
         instance_id,
@@ -83,7 +83,7 @@ fn hello_to(hello: Hello) -> pb::Hello {
         labels: labels.into_iter().collect(),
         endpoints: agent::endpoints_to(endpoints),
         held: held.into_iter().map(held_to).collect(),
-        capacity: i32::try_from(capacity).unwrap_or(i32::MAX),
+        capacity: int32(capacity),
         now: time_to(now),
     }
 }
@@ -122,7 +122,7 @@ pub fn to_agent_to(message: ToAgent) -> pb::OpenSessionResponse {
     let message = match message {
         ToAgent::Welcome(Welcome { protocol, features, session, incarnation, lease }) => {
             Message::Welcome(pb::Welcome {
-                protocol: i32::try_from(protocol).unwrap_or(i32::MAX),
+                protocol: int32(protocol),
                 features,
                 session,
                 incarnation,

@@ -1,0 +1,91 @@
+//! What is written to the wire is read back as it was, through the encoded bytes.
+
+use proptest::prelude::*;
+use prost::Message;
+use s3sync_proto::{json::Resource as _, pb, wire};
+
+use crate::values;
+
+/// Encodes and decodes.
+fn bytes<M: Message + Default>(message: &M) -> M {
+    M::decode(message.encode_to_vec().as_slice()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn endpoints(endpoint in values::endpoint()) {
+        let there = bytes(&wire::endpoint_to(endpoint.clone()));
+        prop_assert_eq!(wire::endpoint_spec(there.clone()), Ok(endpoint.spec.clone()));
+        prop_assert_eq!(wire::endpoint_from(there), Ok(endpoint));
+    }
+
+    #[test]
+    fn facts(facts in values::facts()) {
+        prop_assert_eq!(wire::facts_from(bytes(&wire::facts_to(facts.clone()))), Ok(facts));
+    }
+
+    #[test]
+    fn jobs(job in values::job()) {
+        let there = bytes(&wire::job_to(job.clone()));
+        prop_assert_eq!(wire::job_spec(there.clone()), Ok(job.spec.clone()));
+        prop_assert_eq!(wire::job_from(there), Ok(job));
+    }
+
+    #[test]
+    fn runs(run in values::run()) {
+        let there: pb::v1::Run = bytes(&wire::run_to(run.clone()));
+        prop_assert_eq!(there.totals, Some(wire::counters_to(run.totals())));
+        prop_assert_eq!(wire::run_from(there), Ok(run));
+    }
+
+    #[test]
+    fn counters(counters in values::counters()) {
+        prop_assert_eq!(wire::counters_from(bytes(&wire::counters_to(counters))), Ok(counters));
+    }
+
+    #[test]
+    fn failures(failure in values::failure()) {
+        prop_assert_eq!(wire::failure_from(bytes(&wire::failure_to(failure.clone()))), Ok(failure));
+    }
+
+    #[test]
+    fn agents(agent in values::agent()) {
+        prop_assert_eq!(wire::agent_from(bytes(&wire::agent_to(agent.clone()))), Ok(agent));
+    }
+
+    #[test]
+    fn messages_of_agents(message in values::from_agent()) {
+        prop_assert_eq!(wire::from_agent(bytes(&wire::from_agent_to(message.clone()))), Ok(message));
+    }
+
+    #[test]
+    fn messages_to_agents(message in values::to_agent()) {
+        prop_assert_eq!(wire::to_agent(bytes(&wire::to_agent_to(message.clone()))), Ok(message));
+    }
+
+    #[test]
+    fn everything_has_a_json_form(
+        resources in (values::endpoint(), values::job(), values::run(), values::failure(), values::agent())
+    ) {
+        let (endpoint, job, run, failure, agent) = resources;
+        for json in [endpoint.to_json(), job.to_json(), run.to_json(), failure.to_json(), agent.to_json()] {
+            prop_assert!(json.is_object());
+        }
+    }
+
+    /// Whatever bytes come in are taken or refused; nothing panics.
+    #[test]
+    fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(message) = pb::v1::Job::decode(bytes.as_slice()) {
+            drop(wire::job_from(message));
+        }
+        if let Ok(message) = pb::agent::v1::OpenSessionRequest::decode(bytes.as_slice()) {
+            drop(wire::from_agent(message));
+        }
+        if let Ok(message) = pb::agent::v1::OpenSessionResponse::decode(bytes.as_slice()) {
+            drop(wire::to_agent(message));
+        }
+    }
+}

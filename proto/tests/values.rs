@@ -1,0 +1,495 @@
+//! Any valid value of the domain types, for property tests, and one of each for examples.
+
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use s3sync_proto::model::{
+    Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, BucketFacts, CompareMode,
+    Counters, DeleteMode, DeletePolicy, Destination, DestinationProgress, Encryption, Endpoint,
+    EndpointSpec, EtagKind, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec,
+    Key, KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, Name, Outcome,
+    OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State, Timestamp, Timing,
+    ToAgent, Trigger, Upload, UploadIntent, Verb, Verdict, Warning, Welcome, Work, WorkError,
+    WorkReport,
+};
+
+/// Counts that the wire can hold.
+const COUNTS: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
+const SMALL: std::ops::RangeInclusive<u32> = 0..=i32::MAX as u32;
+
+/// A valid name.
+pub(crate) fn named(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn name() -> impl Strategy<Value = Name> {
+    "[a-z0-9][a-z0-9-]{0,62}".prop_map(|text| named(&text))
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![vec(any::<u8>(), 0..40), vec(any::<u8>(), MAX_KEY_BYTES)].prop_map(Key::from)
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,12}"
+}
+
+/// Times between the years 1 and 9999, to the microsecond.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (-62_135_596_800_000_000i64..=253_402_300_799_999_999).prop_map(Timestamp::from_micros)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    (1u64..=315_576_000_000 - 1, 0u32..1_000_000_000).prop_map(|(s, n)| Duration::new(s, n))
+}
+
+fn labels() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..3)
+}
+
+fn positive() -> impl Strategy<Value = Option<u64>> {
+    of(1..=i64::MAX as u64)
+}
+
+fn location() -> impl Strategy<Value = Location> {
+    (name(), "[a-zA-Z0-9_][a-zA-Z0-9_-]{2,62}", "\\PC{0,20}")
+        .prop_map(|(endpoint, bucket, prefix)| Location { endpoint, bucket, prefix })
+}
+
+fn destination() -> impl Strategy<Value = Destination> {
+    let encryption = prop_oneof![
+        Just(Encryption { algorithm: "AES256".to_owned(), kms_key_id: None }),
+        (prop_oneof![Just("aws:kms"), Just("aws:kms:dsse")], of("[a-z]{1,9}")).prop_map(
+            |(algorithm, kms_key_id)| Encryption { algorithm: algorithm.to_owned(), kms_key_id }
+        ),
+    ];
+    (location(), of("[A-Z][A-Z0-9_]{0,20}"), labels(), of(encryption)).prop_map(
+        |(location, storage_class, agent_labels, encryption)| Destination {
+            location,
+            storage_class,
+            agent_labels,
+            encryption,
+        },
+    )
+}
+
+fn filter() -> impl Strategy<Value = Filter> {
+    let globs = || vec("\\PC{1,9}", 0..3);
+    let sizes = (COUNTS, positive()).prop_map(|(a, b)| match b {
+        Some(b) => (a.min(b), Some(a.max(b).max(1))),
+        None => (a, None),
+    });
+    let times = (of(time()), of(time())).prop_map(|(a, b)| match (a, b) {
+        (Some(a), Some(b)) if a == b => (Some(a), None),
+        (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
+        other => other,
+    });
+    (globs(), globs(), sizes, times).prop_map(|(include, exclude, sizes, times)| Filter {
+        include,
+        exclude,
+        min_size: sizes.0,
+        max_size: sizes.1,
+        modified_after: times.0,
+        modified_before: times.1,
+    })
+}
+
+fn compare() -> impl Strategy<Value = CompareMode> {
+    prop_oneof![
+        Just(CompareMode::Default),
+        Just(CompareMode::Size),
+        Just(CompareMode::Etag),
+        Just(CompareMode::Checksum),
+        Just(CompareMode::Full)
+    ]
+}
+
+fn deletes() -> impl Strategy<Value = DeletePolicy> {
+    let mode = prop_oneof![Just(DeleteMode::Keep), Just(DeleteMode::Mirror)];
+    (mode, of(0.0..=100.0), of(COUNTS), any::<bool>()).prop_map(
+        |(mode, max_percent, max_count, unconditional)| DeletePolicy {
+            mode,
+            max_percent,
+            max_count,
+            unconditional,
+        },
+    )
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let cron = ("[0-9]{1,2} [*] [*] [*] [0-6]", "[A-Z][a-z]{1,9}/[A-Z][a-z_]{1,9}")
+        .prop_map(|(expression, timezone)| Timing::Cron { expression, timezone });
+    let timing = of(prop_oneof![duration().prop_map(Timing::Every), cron]);
+    let overlap = prop_oneof![Just(OverlapPolicy::Skip), Just(OverlapPolicy::QueueOne)];
+    let jitter = prop_oneof![Just(Duration::ZERO), duration()];
+    (timing, any::<bool>(), jitter, overlap).prop_map(|(timing, at_start, jitter, overlap)| {
+        // A schedule that starts nothing is refused.
+        Schedule { at_start: at_start || timing.is_none(), timing, jitter, overlap }
+    })
+}
+
+pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
+    let limits = (positive(), positive())
+        .prop_map(|(bandwidth, requests_per_second)| Limits { bandwidth, requests_per_second });
+    let destinations = vec(destination(), 1..=MAX_DESTINATIONS);
+    let what = (location(), destinations, filter(), compare(), deletes());
+    (what, of(schedule()), of(name()), limits, any::<bool>()).prop_map(
+        |((source, destinations, filter, compare, deletes), schedule, events, limits, paused)| {
+            JobSpec {
+                source,
+                destinations,
+                filter,
+                compare,
+                deletes,
+                schedule,
+                events,
+                limits,
+                paused,
+            }
+        },
+    )
+}
+
+pub(crate) fn job() -> impl Strategy<Value = Job> {
+    let warning = (text(), text()).prop_map(|(field, description)| Warning { field, description });
+    let head = (name(), text(), text(), COUNTS, time(), time());
+    (head, job_spec(), of(run_name()), vec(warning, 0..3)).prop_map(
+        |((name, uid, etag, generation, created, updated), spec, latest_run, warnings)| Job {
+            name,
+            uid,
+            spec,
+            etag,
+            generation,
+            created,
+            updated,
+            latest_run,
+            warnings,
+        },
+    )
+}
+
+fn run_name() -> impl Strategy<Value = RunName> {
+    (name(), 1..=u64::MAX).prop_map(|(job, number)| RunName { job, number })
+}
+
+fn etags() -> impl Strategy<Value = Option<EtagKind>> {
+    prop_oneof![Just(None), Just(Some(EtagKind::Md5)), Just(Some(EtagKind::Opaque))]
+}
+
+pub(crate) fn endpoint_spec() -> impl Strategy<Value = EndpointSpec> {
+    let url = of("https?://[a-z]{1,9}(\\.[a-z]{2,5})?(:[1-9][0-9]{1,3})?/?");
+    ("[a-zA-Z0-9_-]{1,20}", url, any::<bool>(), etags(), positive()).prop_map(
+        |(region, url, path_style, etags, max_object_size)| EndpointSpec {
+            region,
+            url,
+            path_style,
+            etags,
+            max_object_size,
+        },
+    )
+}
+
+pub(crate) fn facts() -> impl Strategy<Value = BucketFacts> {
+    let learned = || of(any::<bool>());
+    (name(), "\\PC{1,12}", learned(), etags(), learned(), learned(), any::<bool>(), time())
+        .prop_map(
+            |(endpoint, bucket, conditional_writes, etags, tags, trailers, unordered, learned)| {
+                BucketFacts {
+                    endpoint,
+                    bucket,
+                    conditional_writes,
+                    etags,
+                    tags,
+                    trailers,
+                    unordered_listing: unordered,
+                    learned,
+                }
+            },
+        )
+}
+
+pub(crate) fn endpoint() -> impl Strategy<Value = Endpoint> {
+    (name(), endpoint_spec(), vec(facts(), 0..3), text(), time(), time()).prop_map(
+        |(name, spec, buckets, etag, created, updated)| Endpoint {
+            name,
+            spec,
+            buckets,
+            etag,
+            created,
+            updated,
+        },
+    )
+}
+
+pub(crate) fn counters() -> impl Strategy<Value = Counters> {
+    // Small enough that the sum over the destinations does not overflow.
+    proptest::array::uniform14(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
+        listed: c[0],
+        in_step: c[1],
+        copied: c[2],
+        failed: c[3],
+        vanished: c[4],
+        archived: c[5],
+        filtered: c[6],
+        extra: c[7],
+        deleted: c[8],
+        copied_bytes: c[9],
+        copied_server_side: c[10],
+        list_requests: c[11],
+        read_requests: c[12],
+        write_requests: c[13],
+    })
+}
+
+pub(crate) fn run() -> impl Strategy<Value = Run> {
+    let state = proptest::sample::select(vec![
+        RunState::Pending,
+        RunState::Running,
+        RunState::Paused,
+        RunState::AwaitingApproval,
+        RunState::Cancelling,
+        RunState::Succeeded,
+        RunState::FinishedWithFailures,
+        RunState::Incomplete,
+        RunState::Failed,
+        RunState::Cancelled,
+    ]);
+    let trigger = proptest::sample::select(vec![
+        Trigger::Manual,
+        Trigger::Schedule,
+        Trigger::Start,
+        Trigger::Events,
+        Trigger::Retry,
+        Trigger::Plan,
+    ]);
+    let progress = (location(), counters(), SMALL, SMALL, SMALL).prop_map(
+        |(location, counters, open_ranges, leased_ranges, done_ranges)| DestinationProgress {
+            location,
+            counters,
+            open_ranges,
+            leased_ranges,
+            done_ranges,
+        },
+    );
+    let head = (run_name(), state, text(), trigger, COUNTS);
+    (head, vec(progress, 0..4), time(), of(time()), of(time()), text()).prop_map(
+        |(head, destinations, created, started, ended, traceparent)| {
+            let (name, state, reason, trigger, job_generation) = head;
+            Run {
+                name,
+                state,
+                reason,
+                trigger,
+                job_generation,
+                destinations,
+                created,
+                started,
+                ended,
+                traceparent,
+            }
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = FailureClass> {
+    proptest::sample::select(vec![
+        FailureClass::Throttled,
+        FailureClass::Transient,
+        FailureClass::Changed,
+        FailureClass::Permanent,
+        FailureClass::Archived,
+        FailureClass::Poison,
+    ])
+}
+
+pub(crate) fn failure() -> impl Strategy<Value = Failure> {
+    (key(), SMALL, class(), [text(), text(), text()], SMALL, time(), time()).prop_map(
+        |(key, destination, class, [code, message, s3_request_id], attempts, first, last)| {
+            Failure { key, destination, class, code, message, s3_request_id, attempts, first, last }
+        },
+    )
+}
+
+fn agent_endpoint() -> impl Strategy<Value = AgentEndpoint> {
+    let verb = proptest::sample::select(vec![Verb::List, Verb::Read, Verb::Write, Verb::Delete]);
+    let rule = (of("\\PC{1,9}"), text(), vec(verb, 0..4))
+        .prop_map(|(bucket, prefix, verbs)| AllowRule { bucket, prefix, verbs });
+    (name(), text(), vec(rule, 0..3), text()).prop_map(
+        |(endpoint, credential_kind, allow, credential_fingerprint)| AgentEndpoint {
+            endpoint,
+            credential_kind,
+            allow,
+            credential_fingerprint,
+        },
+    )
+}
+
+pub(crate) fn agent() -> impl Strategy<Value = Agent> {
+    let state = prop_oneof![
+        Just(AgentState::Online),
+        Just(AgentState::Draining),
+        Just(AgentState::Offline)
+    ];
+    let head = (name(), state, labels(), vec(agent_endpoint(), 0..3), text());
+    (head, SMALL, SMALL, time(), time(), vec(text(), 0..3)).prop_map(
+        |(head, held, capacity, last_seen, connected, features)| {
+            let (name, state, labels, endpoints, version) = head;
+            Agent {
+                name,
+                state,
+                labels,
+                endpoints,
+                version,
+                held,
+                capacity,
+                last_seen,
+                connected,
+                features,
+            }
+        },
+    )
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    any::<(u64, u64)>().prop_map(|(id, epoch)| Held { id, epoch })
+}
+
+fn hello() -> impl Strategy<Value = Hello> {
+    let protocol =
+        (1..=i32::MAX as u32, 1..=i32::MAX as u32).prop_map(|(a, b)| (a.min(b), a.max(b)));
+    let head = (protocol, vec(text(), 0..3), name(), "\\PC{1,12}", text());
+    (head, labels(), vec(agent_endpoint(), 0..3), vec(held(), 0..4), SMALL, time()).prop_map(
+        |(head, labels, endpoints, held, capacity, now)| {
+            let (protocol, features, agent, instance_id, version) = head;
+            Hello {
+                protocol,
+                features,
+                agent,
+                instance_id,
+                version,
+                labels,
+                endpoints,
+                held,
+                capacity,
+                now,
+            }
+        },
+    )
+}
+
+fn work_error() -> impl Strategy<Value = WorkError> {
+    (class(), text(), text()).prop_map(|(class, code, message)| WorkError { class, code, message })
+}
+
+fn report() -> impl Strategy<Value = WorkReport> {
+    let outcome = prop_oneof![
+        Just(Outcome::Checkpoint),
+        Just(Outcome::Completed),
+        Just(Outcome::Yielded),
+        work_error().prop_map(Outcome::Errored)
+    ];
+    let head = (any::<u64>(), held(), outcome, of(key()), of(key()));
+    (head, counters(), vec(failure(), 0..4)).prop_map(|(head, counters, failures)| {
+        let (sequence, held, outcome, previous_cursor, cursor) = head;
+        WorkReport { sequence, held, outcome, previous_cursor, cursor, counters, failures }
+    })
+}
+
+pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
+    let state = (any::<u64>(), SMALL, vec(held(), 0..4), any::<bool>(), any::<u64>()).prop_map(
+        |(sequence, capacity, held, draining, last_lease)| State {
+            sequence,
+            capacity,
+            held,
+            draining,
+            last_lease,
+        },
+    );
+    let split = (any::<u64>(), held(), key(), of(key()))
+        .prop_map(|(sequence, held, at, until)| SplitProposal { sequence, held, at, until });
+    let upload = (any::<u64>(), held(), key(), of("\\PC{1,12}")).prop_map(
+        |(sequence, held, key, upload_id)| UploadIntent { sequence, held, key, upload_id },
+    );
+    prop_oneof![
+        hello().prop_map(FromAgent::Hello),
+        state.prop_map(FromAgent::State),
+        report().prop_map(FromAgent::Report),
+        (held(), work_error()).prop_map(|(held, error)| FromAgent::Refusal { held, error }),
+        split.prop_map(FromAgent::SplitProposal),
+        (held(), text()).prop_map(|(held, reason)| FromAgent::SplitDecline { held, reason }),
+        upload.prop_map(FromAgent::UploadIntent),
+        (any::<u64>(), facts()).prop_map(|(sequence, facts)| FromAgent::Facts { sequence, facts }),
+        Just(FromAgent::Goodbye),
+    ]
+}
+
+fn lease() -> impl Strategy<Value = Lease> {
+    (any::<u64>(), duration(), duration(), vec(held(), 0..4)).prop_map(
+        |(sequence, write_window, heartbeat_interval, confirmed)| Lease {
+            sequence,
+            write_window,
+            heartbeat_interval,
+            confirmed,
+        },
+    )
+}
+
+pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
+    let upload = (key(), of("\\PC{1,12}"), time()).prop_map(|(key, upload_id, intent)| Upload {
+        key,
+        upload_id,
+        intent,
+    });
+    let range = (of(key()), of(key()), of(key())).prop_map(|(after, until, cursor)| Work::Range {
+        range: KeyRange { after, until },
+        cursor,
+    });
+    let places = (location(), destination(), endpoint_spec(), endpoint_spec(), facts(), facts());
+    let rules =
+        (compare(), filter(), vec(upload, 0..3), text(), prop_oneof![range, Just(Work::Reap)]);
+    (held(), run_name(), places, rules).prop_map(|(held, run, places, rules)| {
+        let (source, destination, source_endpoint, destination_endpoint, source_facts, facts) =
+            places;
+        let (compare, filter, uploads, traceparent, work) = rules;
+        Assignment {
+            held,
+            run,
+            source,
+            destination,
+            source_endpoint,
+            destination_endpoint,
+            source_facts,
+            destination_facts: facts,
+            compare,
+            filter,
+            uploads,
+            traceparent,
+            work,
+        }
+    })
+}
+
+pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
+    let welcome = (SMALL, vec(text(), 0..3), text(), text(), lease()).prop_map(
+        |(protocol, features, session, incarnation, lease)| Welcome {
+            protocol,
+            features,
+            session,
+            incarnation,
+            lease,
+        },
+    );
+    let verdict = prop_oneof![Just(Verdict::Applied), Just(Verdict::Stale)];
+    prop_oneof![
+        welcome.prop_map(ToAgent::Welcome),
+        lease().prop_map(ToAgent::Lease),
+        assignment().prop_map(|assignment| ToAgent::Assignment(Box::new(assignment))),
+        (held(), text()).prop_map(|(held, reason)| ToAgent::Revocation { held, reason }),
+        (any::<u64>(), verdict)
+            .prop_map(|(sequence, verdict)| ToAgent::Ack(Ack { sequence, verdict })),
+        held().prop_map(ToAgent::SplitRequest),
+        duration().prop_map(ToAgent::Redirect),
+    ]
+}
