@@ -234,6 +234,7 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         size,
         server_side: context.server_side(),
         single_up_to: context.engine.settings.single_up_to,
+        usual_part: context.engine.settings.usual_part,
         max_object: context.max_object,
         source_layout: None,
         whole_body_only: false,

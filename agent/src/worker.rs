@@ -145,3 +145,6 @@ async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outco
 fn remaining(range: &KeyRange, cursor: Option<&Key>) -> Option<Key> {
     cursor.cloned().max(range.after.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub const MAX_OBJECT: u64 = MAX_PARTS * MAX_PART;
 pub const SINGLE_UP_TO: u64 = 16 * MIB;
 
 /// Smallest part we choose ourselves; what most tools use, so that layouts often agree.
-const USUAL_PART: u64 = 8 * MIB;
+pub const USUAL_PART: u64 = 8 * MIB;
 
 /// Parts grow up to this before there are more than [`FEW_PARTS`]: a part that fails is sent again as a whole.
 const LARGE_PART: u64 = 64 * MIB;
@@ -41,6 +41,8 @@ pub struct Facts {
     pub server_side: bool,
     /// Largest object that travels as one.
     pub single_up_to: u64,
+    /// Smallest part to choose; below S3's own minimum only for servers that have another one.
+    pub usual_part: u64,
     /// Largest object the destination takes.
     pub max_object: u64,
     /// The source's part layout, when its ETag speaks of one.
@@ -98,25 +100,30 @@ pub fn choose(facts: Facts) -> Route {
     } else if size <= single_up_to.min(MAX_PART) || (facts.whole_body_only && size <= MAX_PART) {
         Route::Single
     } else {
-        let part = size.div_ceil(FEW_PARTS).clamp(USUAL_PART, LARGE_PART);
+        let usual = facts.usual_part.min(LARGE_PART);
+        let part = size.div_ceil(FEW_PARTS).clamp(usual, LARGE_PART);
         Route::Parts(layout(facts, part))
     }
 }
 
 fn layout(facts: Facts, wanted: u64) -> Layout {
-    if let Some(layout) = facts.source_layout.and_then(|source| reproduced(facts.size, source)) {
+    if let Some(layout) = facts.source_layout.and_then(|source| reproduced(facts, source)) {
         return layout;
     }
     let least = facts.size.div_ceil(MAX_PARTS);
-    let part_size = wanted.max(least).next_multiple_of(MIB).clamp(MIN_PART, MAX_PART);
+    let wanted = wanted.max(least);
+    let rounded = if wanted < MIN_PART { wanted } else { wanted.next_multiple_of(MIB) };
+    let part_size = rounded.clamp(MIN_PART.min(facts.usual_part).max(1), MAX_PART);
     Layout { part_size, parts: count(facts.size, part_size), as_source: false }
 }
 
 /// The source's layout, when parts of equal size give it and S3 takes them.
-fn reproduced(size: u64, source: SourceLayout) -> Option<Layout> {
+fn reproduced(facts: Facts, source: SourceLayout) -> Option<Layout> {
+    let size = facts.size;
+    let least = MIN_PART.min(facts.usual_part);
     let part_size = source.first_part;
     let fits =
-        (MIN_PART..=MAX_PART).contains(&part_size) || (source.parts == 1 && part_size <= MAX_PART);
+        (least..=MAX_PART).contains(&part_size) || (source.parts == 1 && part_size <= MAX_PART);
     let same = part_size > 0
         && u64::from(source.parts) <= MAX_PARTS
         && size.div_ceil(part_size) == u64::from(source.parts);
@@ -147,6 +154,7 @@ mod tests {
             size,
             server_side: false,
             single_up_to: SINGLE_UP_TO,
+            usual_part: USUAL_PART,
             max_object: MAX_OBJECT,
             source_layout: None,
             whole_body_only: false,

@@ -25,6 +25,8 @@ pub struct Settings {
     pub bytes: u64,
     /// Objects up to this size travel as one GET and one PUT.
     pub single_up_to: u64,
+    /// Smallest part of larger ones.
+    pub usual_part: u64,
     /// Parts of one object in flight.
     pub parts_per_object: usize,
     /// How long what is in flight may take after a worker was told to stop.
@@ -51,6 +53,7 @@ impl Default for Settings {
             requests_per_endpoint: MAX_REQUESTS,
             bytes: MAX_BYTES,
             single_up_to: choose::SINGLE_UP_TO,
+            usual_part: choose::USUAL_PART,
             parts_per_object: 8,
             // Within the 30 s that service managers give a process to end.
             patience: Duration::from_secs(20),

@@ -1,0 +1,103 @@
+//! A desk that writes down what it is told and checks what must hold of any report.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use s3sync_proto::model::{
+    BucketFacts, Counters, Failure, Key, KeyRange, Outcome, Timestamp, Upload,
+};
+
+use crate::work::{Desk, Lost, Progress};
+
+#[derive(Default)]
+pub(super) struct Recorder {
+    pub(super) state: Mutex<Recorded>,
+}
+
+/// What a server would have on disk of one range.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Recorded {
+    pub(super) range: KeyRange,
+    pub(super) cursor: Option<Key>,
+    pub(super) done: bool,
+    pub(super) counters: Counters,
+    pub(super) failures: Vec<Failure>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) uploads: BTreeMap<Key, Option<String>>,
+    pub(super) split: Option<(Key, Option<Key>)>,
+    pub(super) declined: Vec<String>,
+    pub(super) facts: Vec<BucketFacts>,
+    pub(super) lost: bool,
+}
+
+impl Recorder {
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Recorded) -> T) -> T {
+        f(&mut self.state.lock().unwrap())
+    }
+
+    fn ask<T>(&self, f: impl FnOnce(&mut Recorded) -> T) -> Result<T, Lost> {
+        self.with(|recorded| if recorded.lost { Err(Lost) } else { Ok(f(recorded)) })
+    }
+
+    /// The uploads a next holder is told of.
+    pub(super) fn uploads(&self) -> Vec<Upload> {
+        let intent = Timestamp::from_micros(0).plus(std::time::Duration::from_secs(1));
+        self.with(|recorded| {
+            let all = recorded.uploads.iter();
+            all.map(|(key, id)| Upload { key: key.clone(), upload_id: id.clone(), intent })
+                .collect()
+        })
+    }
+}
+
+#[async_trait]
+impl Desk for Recorder {
+    async fn report(&self, progress: Progress) -> Result<(), Lost> {
+        tokio::task::yield_now().await;
+        self.ask(|recorded| {
+            assert_eq!(progress.previous_cursor, recorded.cursor, "compare-and-set of the cursor");
+            assert!(progress.counters.add_up(), "{:?}", progress.counters);
+            assert_eq!(progress.counters.failed, progress.failures.len() as u64);
+            let completed = progress.outcome == Outcome::Completed;
+            if !completed {
+                assert!(progress.cursor >= recorded.cursor, "a cursor never goes back");
+            }
+            recorded.done |= completed && progress.cursor == recorded.range.until;
+            recorded.cursor = progress.cursor;
+            recorded.counters += progress.counters;
+            recorded.failures.extend(progress.failures);
+            recorded.outcomes.push(progress.outcome);
+        })
+    }
+
+    async fn upload_intent(&self, key: &Key, upload_id: Option<&str>) -> Result<(), Lost> {
+        tokio::task::yield_now().await;
+        self.ask(|recorded| recorded.uploads.insert(key.clone(), upload_id.map(str::to_owned)))
+            .map(|_| ())
+    }
+
+    async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost> {
+        self.ask(|recorded| {
+            assert_eq!(until, recorded.range.until.as_ref());
+            recorded.split = Some((at.clone(), until.cloned()));
+            recorded.range.until = Some(at.clone());
+        })
+    }
+
+    async fn decline_split(&self, reason: &str) {
+        self.with(|recorded| recorded.declined.push(reason.to_owned()));
+    }
+
+    async fn learned(&self, facts: BucketFacts) {
+        self.with(|recorded| recorded.facts.push(facts));
+    }
+
+    async fn may_commit(&self) -> Result<(), Lost> {
+        self.ask(|_| ())
+    }
+
+    fn may_commit_now(&self) -> bool {
+        !self.with(|recorded| recorded.lost)
+    }
+}

@@ -1,0 +1,487 @@
+//! A bucket in memory, with faults, writers that come between, and a log. It refuses what S3 refuses.
+
+#![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
+#![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use md5::{Digest as _, Md5};
+use s3sync_proto::model::{Key, Timestamp};
+
+use crate::copy::digest::{Crc, content_md5, hex, multipart_etag};
+use crate::s3::*;
+
+/// How one request fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Without effect.
+    Before(Class),
+    /// It has its effect, and the answer is an error.
+    After(Class),
+    /// The body ends early.
+    CutBody,
+    /// One byte of the body is wrong.
+    WrongByte,
+}
+
+/// What a bucket is like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nature {
+    pub(super) md5_etags: bool,
+    /// Whether conditions of reads and writes are honoured.
+    pub(super) conditions: bool,
+    pub(super) checksums: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) bytes: Bytes,
+    pub(super) etag: String,
+    pub(super) modified: Timestamp,
+    pub(super) attributes: Attributes,
+    pub(super) tags: Vec<(String, String)>,
+    /// Sizes of its parts, when it was written in parts.
+    pub(super) parts: Vec<u64>,
+}
+
+type Meddler = Box<dyn FnMut(&mut Contents, Operation, &Key) -> Option<Fault> + Send>;
+
+pub(super) struct Fake {
+    pub(super) nature: Nature,
+    contents: Mutex<Contents>,
+    meddler: Mutex<Option<Meddler>>,
+    /// For server-side copies.
+    source: Mutex<Option<Arc<Fake>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) objects: BTreeMap<Key, Stored>,
+    pub(super) uploads: BTreeMap<String, OpenFake>,
+    /// Every object there ever was.
+    pub(super) history: Vec<(Key, Bytes)>,
+    pub(super) requests: HashMap<Operation, u64>,
+    /// Makes requests take a random time, up to this many milliseconds.
+    pub(super) slow: Option<(fastrand::Rng, u64)>,
+    clock: i64,
+    serial: u64,
+}
+
+pub(super) struct OpenFake {
+    pub(super) key: Key,
+    request: CreateUploadRequest,
+    initiated: Timestamp,
+    parts: BTreeMap<u32, (Bytes, String)>,
+}
+
+impl Fake {
+    pub(super) fn new(nature: Nature) -> Arc<Self> {
+        let contents = Contents { clock: 1_700_000_000, ..Contents::default() };
+        Arc::new(Self {
+            nature,
+            contents: Mutex::new(contents),
+            meddler: Mutex::default(),
+            source: Mutex::default(),
+        })
+    }
+
+    /// Called before each request; may change the bucket and make the request fail.
+    pub(super) fn meddle(
+        &self,
+        meddler: impl FnMut(&mut Contents, Operation, &Key) -> Option<Fault> + Send + 'static,
+    ) {
+        *self.meddler.lock().unwrap() = Some(Box::new(meddler));
+    }
+
+    pub(super) fn leave_alone(&self) {
+        *self.meddler.lock().unwrap() = None;
+    }
+
+    pub(super) fn copies_from(&self, source: &Arc<Self>) {
+        *self.source.lock().unwrap() = Some(Arc::clone(source));
+    }
+
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Contents) -> T) -> T {
+        f(&mut self.contents.lock().unwrap())
+    }
+
+    pub(super) fn store(&self, key: &str, body: impl Into<Bytes>) {
+        self.with(|c| c.store(self.nature, &Key::from(key), body.into(), Attributes::default()));
+    }
+
+    pub(super) fn bodies(&self, prefix: &str) -> BTreeMap<String, Bytes> {
+        let strip = |key: &Key| key.to_string().strip_prefix(prefix).map(str::to_owned);
+        self.with(|c| {
+            let all = c.objects.iter();
+            all.filter_map(|(key, object)| Some((strip(key)?, object.bytes.clone()))).collect()
+        })
+    }
+
+    pub(super) fn count(&self, operation: Operation) -> u64 {
+        self.with(|c| c.requests.get(&operation).copied().unwrap_or_default())
+    }
+
+    /// Time passes.
+    async fn pass(&self) {
+        // Some take much longer than the others; that is what lets one writer overtake another.
+        let wait = self.with(|c| {
+            c.slow.as_mut().map(|(rng, most)| {
+                let stretch = if rng.u32(..8) == 0 { 20 } else { 1 };
+                rng.u64(..*most) * stretch
+            })
+        });
+        match wait {
+            Some(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+            None => tokio::task::yield_now().await,
+        }
+    }
+
+    async fn begin(&self, operation: Operation, key: &Key) -> Result<Option<Fault>, Error> {
+        self.pass().await;
+        let fault = {
+            let mut contents = self.contents.lock().unwrap();
+            *contents.requests.entry(operation).or_default() += 1;
+            let mut meddler = self.meddler.lock().unwrap();
+            meddler.as_mut().and_then(|meddler| meddler(&mut contents, operation, key))
+        };
+        match fault {
+            Some(Fault::Before(class)) => Err(error(class, operation, key)),
+            other => Ok(other),
+        }
+    }
+
+    fn look(&self, key: &Key, operation: Operation) -> Result<Stored, Error> {
+        let head = operation == Operation::Head;
+        let class = if head { Class::NotFound } else { Class::NoSuchKey };
+        self.with(|c| c.objects.get(key).cloned()).ok_or_else(|| error(class, operation, key))
+    }
+
+    fn object(&self, stored: &Stored) -> Object {
+        let whole = stored.parts.is_empty() && self.nature.checksums;
+        Object {
+            length: stored.bytes.len() as u64,
+            etag: stored.etag.clone(),
+            modified: stored.modified,
+            checksum: whole.then(|| Crc::of(Algorithm::Crc64Nvme, &stored.bytes).encode()),
+            attributes: stored.attributes.clone(),
+            tag_count: Some(u32::try_from(stored.tags.len()).unwrap()),
+            encryption: (!self.nature.md5_etags).then(|| "aws:kms".to_owned()),
+            ..Object::default()
+        }
+    }
+
+    fn check(&self, condition: &Condition, key: &Key, operation: Operation) -> Result<(), Error> {
+        if !self.nature.conditions {
+            return Ok(());
+        }
+        let there = self.with(|c| c.objects.get(key).map(|object| object.etag.clone()));
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => there.is_none(),
+            Condition::Matches(etag) => there.as_ref() == Some(etag),
+        };
+        if holds { Ok(()) } else { Err(error(Class::Precondition, operation, key)) }
+    }
+
+    fn check_read(
+        &self,
+        if_match: Option<&String>,
+        stored: &Stored,
+        key: &Key,
+        operation: Operation,
+    ) -> Result<(), Error> {
+        let holds = !self.nature.conditions || if_match.is_none_or(|etag| *etag == stored.etag);
+        if holds { Ok(()) } else { Err(error(Class::Precondition, operation, key)) }
+    }
+
+    fn written(&self, stored: &Stored) -> Written {
+        let encryption = (!self.nature.md5_etags).then(|| "aws:kms".to_owned());
+        Written { etag: stored.etag.clone(), checksum: None, encryption }
+    }
+
+    fn answer<T>(fault: Option<Fault>, op: Operation, key: &Key, value: T) -> Result<T, Error> {
+        match fault {
+            Some(Fault::After(class)) => Err(error(class, op, key)),
+            _ => Ok(value),
+        }
+    }
+}
+
+impl Contents {
+    pub(super) fn store(
+        &mut self,
+        nature: Nature,
+        key: &Key,
+        bytes: Bytes,
+        attributes: Attributes,
+    ) -> Stored {
+        self.clock += 1;
+        self.serial += 1;
+        let etag = match nature.md5_etags {
+            true => hex(&Md5::digest(&bytes)),
+            false => hex(&Md5::digest(self.serial.to_be_bytes())),
+        };
+        let modified = Timestamp::from_micros(self.clock * 1_000_000);
+        let (tags, parts) = (Vec::new(), Vec::new());
+        let stored = Stored { bytes, etag, modified, attributes, tags, parts };
+        self.history.push((key.clone(), stored.bytes.clone()));
+        self.objects.insert(key.clone(), stored.clone());
+        stored
+    }
+
+    pub(super) fn open_upload(&mut self, key: &str, at: Timestamp) -> String {
+        self.serial += 1;
+        let id = format!("upload-{}", self.serial);
+        let request = CreateUploadRequest::default();
+        let parts = BTreeMap::new();
+        let key = Key::from(key);
+        self.uploads.insert(id.clone(), OpenFake { key, request, initiated: at, parts });
+        id
+    }
+}
+
+fn error(class: Class, operation: Operation, key: &Key) -> Error {
+    Error {
+        class,
+        operation,
+        bucket: "fake".into(),
+        key: key.clone(),
+        code: format!("{class:?}"),
+        message: "as told".into(),
+        request_id: "r1".into(),
+        status: None,
+    }
+}
+
+async fn read(body: PutBody, operation: Operation, key: &Key) -> Result<Bytes, Error> {
+    let (length, mut body) = match body {
+        PutBody::Bytes(bytes) => return Ok(bytes),
+        PutBody::Stream { length, body } => (length, body),
+    };
+    let mut all = Vec::new();
+    while let Some(chunk) = body.next().await {
+        all.extend_from_slice(&chunk.map_err(|_| error(Class::Transient, operation, key))?);
+    }
+    assert_eq!(all.len() as u64, length, "a body is as long as announced");
+    Ok(all.into())
+}
+
+fn verify(verify: &Verify, bytes: &Bytes, op: Operation, key: &Key) -> Result<(), Error> {
+    let right = match verify {
+        Verify::Checksum(sent) => Crc::of(sent.algorithm, bytes).encode() == *sent,
+        Verify::ContentMd5(sent) => content_md5(bytes) == *sent,
+        Verify::Trailer(_) | Verify::Caller => true,
+    };
+    if right { Ok(()) } else { Err(error(Class::Corrupt, op, key)) }
+}
+
+/// A body in several chunks, spoiled as told.
+fn body(bytes: &Bytes, fault: Option<Fault>, key: &Key) -> Body {
+    let mut bytes = bytes.to_vec();
+    let mut end = Vec::new();
+    if fault == Some(Fault::CutBody) {
+        bytes.truncate(bytes.len() / 2);
+        end.push(Err(error(Class::Transient, Operation::Get, key)));
+    } else if fault == Some(Fault::WrongByte) && !bytes.is_empty() {
+        let at = bytes.len() / 3;
+        bytes[at] ^= 0x40;
+    }
+    let size = bytes.len().div_ceil(3).max(1);
+    let mut chunks: Vec<_> = bytes.chunks(size).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+    chunks.append(&mut end);
+    futures_util::stream::iter(chunks).boxed()
+}
+
+#[async_trait]
+impl ObjectStore for Fake {
+    async fn list(&self, request: ListRequest) -> Result<ListPage, Error> {
+        let fault = self.begin(Operation::List, &request.prefix).await?;
+        let after = request.token.map(|token| Key::from(token.as_str())).or(request.start_after);
+        let most = usize::from(request.max_keys).min(7.max(usize::from(request.max_keys == 1)));
+        let page = self.with(|c| {
+            let mut objects: Vec<_> = c
+                .objects
+                .iter()
+                .filter(|(key, _)| key.as_bytes().starts_with(request.prefix.as_bytes()))
+                .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
+                .take(most + 1)
+                .map(|(key, object)| Listed {
+                    key: key.clone(),
+                    size: object.bytes.len() as u64,
+                    etag: object.etag.clone(),
+                    modified: object.modified,
+                    storage_class: object.attributes.storage_class.clone().unwrap_or_default(),
+                })
+                .collect();
+            let more = objects.len() > most;
+            objects.truncate(most);
+            let next = objects.last().filter(|_| more).map(|last| last.key.to_string());
+            ListPage { objects, next }
+        });
+        Self::answer(fault, Operation::List, &request.prefix, page)
+    }
+
+    async fn head(&self, request: HeadRequest) -> Result<Object, Error> {
+        let fault = self.begin(Operation::Head, &request.key).await?;
+        let stored = self.look(&request.key, Operation::Head)?;
+        self.check_read(request.if_match.as_ref(), &stored, &request.key, Operation::Head)?;
+        let mut object = self.object(&stored);
+        if request.part_number == Some(1)
+            && let Some(first) = stored.parts.first()
+        {
+            object.length = *first;
+            object.parts_count = u32::try_from(stored.parts.len()).ok();
+        }
+        Self::answer(fault, Operation::Head, &request.key, object)
+    }
+
+    async fn get(&self, request: GetRequest) -> Result<(Object, Body), Error> {
+        let key = &request.key;
+        let fault = self.begin(Operation::Get, key).await?;
+        let stored = self.look(key, Operation::Get)?;
+        self.check_read(request.if_match.as_ref(), &stored, key, Operation::Get)?;
+        let mut object = self.object(&stored);
+        let bytes = match request.range {
+            Some(range) => {
+                let length = stored.bytes.len();
+                stored
+                    .bytes
+                    .slice((range.start as usize).min(length)..(range.end as usize).min(length))
+            }
+            None => stored.bytes,
+        };
+        object.length = bytes.len() as u64;
+        Self::answer(fault, Operation::Get, key, (object, body(&bytes, fault, key)))
+    }
+
+    async fn get_tags(&self, key: &Key) -> Result<Vec<(String, String)>, Error> {
+        let fault = self.begin(Operation::GetTags, key).await?;
+        let tags = self.look(key, Operation::GetTags)?.tags;
+        Self::answer(fault, Operation::GetTags, key, tags)
+    }
+
+    async fn put(&self, request: PutRequest, body: PutBody) -> Result<Written, Error> {
+        let key = &request.key;
+        let fault = self.begin(Operation::Put, key).await?;
+        let bytes = read(body, Operation::Put, key).await?;
+        self.pass().await;
+        verify(&request.verify, &bytes, Operation::Put, key)?;
+        self.check(&request.condition, key, Operation::Put)?;
+        let stored = self.with(|c| {
+            let mut stored = c.store(self.nature, key, bytes, request.attributes);
+            stored.tags = request.tags;
+            c.objects.insert(key.clone(), stored.clone());
+            stored
+        });
+        Self::answer(fault, Operation::Put, key, self.written(&stored))
+    }
+
+    async fn copy(&self, request: CopyRequest) -> Result<Written, Error> {
+        let key = &request.key;
+        let fault = self.begin(Operation::Copy, key).await?;
+        let source = self.source.lock().unwrap().clone().expect("told where to copy from");
+        let from = source.look(&request.source_key, Operation::Copy)?;
+        if from.etag != request.source_if_match {
+            return Err(error(Class::Precondition, Operation::Copy, key));
+        }
+        self.check(&request.condition, key, Operation::Copy)?;
+        let attributes = request.replace.unwrap_or(from.attributes);
+        let stored = self.with(|c| c.store(self.nature, key, from.bytes, attributes));
+        Self::answer(fault, Operation::Copy, key, self.written(&stored))
+    }
+
+    async fn create_upload(&self, request: CreateUploadRequest) -> Result<String, Error> {
+        let key = request.key.clone();
+        let fault = self.begin(Operation::CreateUpload, &key).await?;
+        let id = self.with(|c| {
+            let now = crate::clock::now();
+            let id = c.open_upload(&key.to_string(), now);
+            c.uploads.get_mut(&id).unwrap().request = request;
+            id
+        });
+        Self::answer(fault, Operation::CreateUpload, &key, id)
+    }
+
+    async fn upload_part(&self, request: PartRequest, body: PutBody) -> Result<Part, Error> {
+        let key = &request.key;
+        let fault = self.begin(Operation::UploadPart, key).await?;
+        let bytes = read(body, Operation::UploadPart, key).await?;
+        verify(&request.verify, &bytes, Operation::UploadPart, key)?;
+        let etag = hex(&Md5::digest(&bytes));
+        let number = request.number;
+        self.with(|c| match c.uploads.get_mut(&request.upload_id) {
+            Some(open) => {
+                open.parts.insert(number, (bytes, etag.clone()));
+                Ok(())
+            }
+            None => Err(error(Class::NoSuchUpload, Operation::UploadPart, key)),
+        })?;
+        let part = Part { number, etag, checksum: None };
+        Self::answer(fault, Operation::UploadPart, key, part)
+    }
+
+    async fn copy_part(&self, request: CopyPartRequest) -> Result<Part, Error> {
+        let source = self.source.lock().unwrap().clone().expect("told where to copy from");
+        let from = source.look(&request.source_key, Operation::CopyPart)?;
+        if from.etag != request.source_if_match {
+            return Err(error(Class::Precondition, Operation::CopyPart, &request.key));
+        }
+        let range = request.range.start as usize..request.range.end as usize;
+        let body = PutBody::Bytes(from.bytes.slice(range));
+        let CopyPartRequest { key, upload_id, number, .. } = request;
+        self.upload_part(PartRequest { key, upload_id, number, ..PartRequest::default() }, body)
+            .await
+    }
+
+    async fn complete_upload(&self, request: CompleteRequest) -> Result<Written, Error> {
+        let key = &request.key;
+        let fault = self.begin(Operation::CompleteUpload, key).await?;
+        if !self.with(|c| c.uploads.contains_key(&request.upload_id)) {
+            return Err(error(Class::NoSuchUpload, Operation::CompleteUpload, key));
+        }
+        self.check(&request.condition, key, Operation::CompleteUpload)?;
+        let stored = self.with(|c| {
+            let open = c.uploads.remove(&request.upload_id).unwrap();
+            let numbers: Vec<_> = request.parts.iter().map(|part| part.number).collect();
+            assert_eq!(numbers, open.parts.keys().copied().collect::<Vec<_>>());
+            let parts: Vec<u64> = open.parts.values().map(|(b, _)| b.len() as u64).collect();
+            let bytes: Vec<u8> = open.parts.values().flat_map(|(b, _)| b.to_vec()).collect();
+            assert_eq!(bytes.len() as u64, request.size);
+            if let Some(sent) = &request.checksum {
+                assert_eq!(Crc::of(sent.algorithm, &bytes).encode(), *sent);
+            }
+            let etags: Vec<_> = open.parts.values().map(|(_, etag)| etag.as_str()).collect();
+            let etag = multipart_etag(etags.into_iter()).unwrap();
+            let mut stored = c.store(self.nature, key, bytes.into(), open.request.attributes);
+            if self.nature.md5_etags {
+                stored.etag = etag;
+            }
+            (stored.tags, stored.parts) = (open.request.tags, parts);
+            c.objects.insert(key.clone(), stored.clone());
+            stored
+        });
+        Self::answer(fault, Operation::CompleteUpload, key, self.written(&stored))
+    }
+
+    async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error> {
+        let fault = self.begin(Operation::AbortUpload, key).await?;
+        self.with(|c| c.uploads.remove(upload_id));
+        Self::answer(fault, Operation::AbortUpload, key, ())
+    }
+
+    async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {
+        let fault = self.begin(Operation::ListUploads, key).await?;
+        let open = self.with(|c| {
+            let of_key = c.uploads.iter().filter(|(_, open)| open.key == *key);
+            of_key
+                .map(|(id, open)| OpenUpload { upload_id: id.clone(), initiated: open.initiated })
+                .collect()
+        });
+        Self::answer(fault, Operation::ListUploads, key, open)
+    }
+}
