@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod compare;
+pub mod config;
 pub mod copy;
 pub mod limits;
 pub mod meter;

@@ -1,7 +1,11 @@
 //! The seam to S3, in our own types. Only `s3/aws.rs` names the SDK, and only implementations of [`ObjectStore`]
 //! sign anything: a later way of signing (borrowed signatures) replaces the implementation and nothing else.
 
+pub mod aws;
+
+mod classify;
 mod error;
+mod text;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -84,6 +84,13 @@ pub enum Operation {
     ListUploads,
 }
 
+/// Helpers return their errors boxed, since an error is large and success is usual.
+impl From<Box<Self>> for Error {
+    fn from(error: Box<Self>) -> Self {
+        *error
+    }
+}
+
 impl Operation {
     /// S3's name of it.
     #[must_use]
