@@ -21,16 +21,13 @@ use s3sync_proto::model::{Counters, Failure, FailureClass, Key, Timestamp};
 
 use crate::clock;
 use crate::compare::{Found, is_md5_like, parts_of};
-use crate::retry::{Next, Tries};
+use crate::retry::{self, Next, Tries};
 use crate::s3::{Class, Condition, Error, HeadRequest, Object, Operation};
 use crate::scan::frontier::Settled;
+use crate::work::Lost;
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 use choose::{Facts, Route, SourceLayout};
-
-/// How often a key is looked at again because one of its sides changed; then it is a failure of class `changed`. A
-/// key that is written all the time is brought in step by a later run.
-const MAX_LOOKS: u32 = 8;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
 const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
@@ -156,7 +153,8 @@ async fn bring_in_step(context: &Arc<Context>, task: Task) -> Option<End> {
             Ok(end) => return Some(end),
             Err(fault) => fault,
         };
-        let (error, spent) = match fault {
+        // How often it was tried, when that was often enough.
+        let (error, next, spent) = match fault {
             Fault::Lost | Fault::GivenUp => return None,
             Fault::Vanished => return Some(End::Vanished),
             Fault::OtherWay => continue,
@@ -168,27 +166,22 @@ async fn bring_in_step(context: &Arc<Context>, task: Task) -> Option<End> {
             Fault::Changed(error) => {
                 looks += 1;
                 look_first = true;
-                if looks < MAX_LOOKS {
-                    continue;
-                }
-                (error, Some(looks))
+                (error, retry::changed(looks, fastrand::f64()), looks)
             }
-            Fault::Failed(error) => (error, None),
-            Fault::Spent(Failed { error, attempts }) => (error, Some(attempts)),
+            Fault::Failed(error) => {
+                let next = tries.failed(error.class, fastrand::f64());
+                (error, next, tries.failed)
+            }
+            Fault::Spent(Failed { error, attempts }) => (error, Next::GiveUp, attempts),
         };
         if error.class == Class::Archived {
             return Some(End::Archived);
         }
         let first = *first_failed.get_or_insert_with(clock::now);
-        let next = match spent {
-            None => tries.failed(error.class, fastrand::f64()),
-            Some(_) => Next::GiveUp,
-        };
         match next {
             Next::Wait(wait) => tokio::time::sleep(wait).await,
             Next::GiveUp => {
-                let attempts = tries.failed.max(spent.unwrap_or_default());
-                let failure = failure(&state.source.key, &error, attempts, first);
+                let failure = failure(&state.source.key, &error, spent, first);
                 return Some(End::Failed(Box::new(failure)));
             }
         }
@@ -396,6 +389,12 @@ impl State {
 }
 
 // === impl Fault ===
+
+impl From<Lost> for Fault {
+    fn from(Lost: Lost) -> Self {
+        Self::Lost
+    }
+}
 
 impl Fault {
     /// What an error of a read of the source means.

@@ -17,6 +17,10 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// partition a prefix under new load (S3 User Guide, "Best practices design patterns").
 pub const MAX_THROTTLED: Duration = Duration::from_secs(300);
 
+/// How often a key is looked at again because one of its sides changed. A key that is written all the time is brought
+/// in step by a later run.
+pub const MAX_LOOKS: u32 = 8;
+
 /// What was tried so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tries {
@@ -80,6 +84,19 @@ impl Tries {
     }
 }
 
+/// What to do when a key was found changed for the `looks`-th time, counted from 1. The first time at once: mostly
+/// somebody wrote it once.
+#[must_use]
+pub fn changed(looks: u32, random: f64) -> Next {
+    if looks >= MAX_LOOKS {
+        Next::GiveUp
+    } else if looks <= 1 {
+        Next::Wait(Duration::ZERO)
+    } else {
+        Next::Wait(jittered(looks - 2, random))
+    }
+}
+
 fn jittered(doublings: u32, random: f64) -> Duration {
     let longest = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST_WAIT);
     longest.mul_f64(random.clamp(0.0, 1.0))
@@ -109,6 +126,18 @@ mod tests {
         for class in [Class::Denied, Class::Permanent, Class::Archived, Class::Unsupported] {
             assert_eq!(Tries::default().failed(class, 0.5), Next::GiveUp, "{class:?}");
         }
+    }
+
+    #[test]
+    fn a_change_is_looked_at_at_once_and_then_more_and_more_patiently() {
+        let waits: Vec<_> = (1..=MAX_LOOKS)
+            .map(|looks| match changed(looks, 1.0) {
+                Next::Wait(wait) => Some(wait.as_millis()),
+                Next::GiveUp => None,
+            })
+            .collect();
+        let expected = [0, 200, 400, 800, 1600, 3200, 6400].map(Some);
+        assert_eq!(waits, [&expected[..], &[None]].concat());
     }
 
     proptest! {

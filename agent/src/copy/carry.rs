@@ -57,7 +57,7 @@ pub(super) fn single_is_comparable(context: &Context, state: &State) -> bool {
 }
 
 /// The tags of the source. Asked for only when S3 says that there are some, or does not say and it is not yet known
-/// whether that means none. The caller holds a permit of the source when `permitted`.
+/// whether that means none. The caller holds a permit of the source.
 pub(super) async fn tags(
     context: &Context,
     state: &State,

@@ -96,12 +96,25 @@ pub(super) async fn copy(
             single::learn_refusals(context, state).await;
             Ok(copied)
         }
+        // The next holder aborts it by its record.
         Err(Fault::Lost) => Err(Fault::Lost),
         Err(fault) => {
             upload::abort(context, open).await;
-            Err(fault)
+            Err(without_checksums(state, &plan, fault))
         }
     }
+}
+
+/// A destination that takes an upload with checksums and then refuses parts with them gets an upload without.
+fn without_checksums(state: &mut State, plan: &Plan, fault: Fault) -> Fault {
+    if let Fault::Spent(Failed { error, .. }) = &fault
+        && error.class == Class::Unsupported
+        && plan.checksum.is_some()
+    {
+        state.refused.checksums = true;
+        return Fault::OtherWay;
+    }
+    fault
 }
 
 async fn fill(

@@ -31,8 +31,7 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     };
     let first_write = destination.known.first_write().await;
     request.condition = state.condition(destination);
-    context.desk.may_commit().await.map_err(|_| Fault::Lost)?;
-    let permit = destination.limiter.acquire().await;
+    let permit = context.commit_permit().await?;
     let began = Instant::now();
     let answer = destination.once(Operation::Copy, destination.store.copy(request.clone())).await;
     drop(permit);

@@ -75,8 +75,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     let first_write = destination.known.first_write().await;
     // It may have been learned while this copy waited for its turn.
     request.condition = state.condition(destination);
-    context.desk.may_commit().await.map_err(|_| Fault::Lost)?;
-    let permit = destination.limiter.acquire().await;
+    let permit = context.commit_permit().await?;
     let began = Instant::now();
     let put = destination.store.put(request.clone(), PutBody::Bytes(bytes.clone()));
     let put = destination.once(Operation::Put, put).await;
@@ -260,10 +259,7 @@ pub(super) async fn learn_conditions(
     again: futures_util::future::BoxFuture<'_, Result<Written, crate::s3::Error>>,
 ) {
     let destination = &context.destination;
-    if context.desk.may_commit().await.is_err() {
-        return;
-    }
-    let permit = destination.limiter.acquire().await;
+    let Ok(permit) = context.commit_permit().await else { return };
     let answer = destination.once(operation, again).await;
     drop(permit);
     let honoured = match answer {

@@ -36,7 +36,7 @@ pub(super) async fn open(
     request: CreateUploadRequest,
 ) -> Result<Open, Fault> {
     let key = state.source.key.clone();
-    context.desk.upload_intent(&key, None).await.map_err(|_| Fault::Lost)?;
+    context.desk.upload_intent(&key, None).await?;
     let began = clock::now();
     let side = &context.destination;
     let mut tries = Tries::default();
@@ -66,7 +66,7 @@ pub(super) async fn open(
         }
     };
     let open = Open { id, key, began, twin };
-    context.desk.upload_intent(&open.key, Some(&open.id)).await.map_err(|_| Fault::Lost)?;
+    context.desk.upload_intent(&open.key, Some(&open.id)).await?;
     Ok(open)
 }
 
@@ -82,8 +82,7 @@ pub(super) async fn complete(
     let mut tries = Tries::default();
     loop {
         request.condition = state.condition(side);
-        context.desk.may_commit().await.map_err(|_| Fault::Lost)?;
-        let permit = side.limiter.acquire().await;
+        let permit = context.commit_permit().await?;
         let began = Instant::now();
         let complete = side.store.complete_upload(request.clone());
         let answer = side.once(Operation::CompleteUpload, complete).await;

@@ -13,9 +13,10 @@ use super::engine::Engine;
 use super::side::Side;
 use crate::compare::Kinds;
 use crate::copy::choose;
+use crate::limits::Permit;
 use crate::meter::Meter;
 use crate::s3::ObjectStore;
-use crate::work::Desk;
+use crate::work::{Desk, Lost};
 
 /// Shared by everything that works on one assignment.
 pub(crate) struct Context {
@@ -76,6 +77,18 @@ impl Context {
     /// Whether the way of comparing never asks for a stamp; then none is written.
     pub(crate) fn compare_ignores_stamps(&self) -> bool {
         matches!(self.compare, CompareMode::Size | CompareMode::Etag)
+    }
+
+    /// Waits for a permit of the destination at a time when a commit may begin. No permit is held while that is not
+    /// so: parts go on while the server is away.
+    pub(crate) async fn commit_permit(&self) -> Result<Permit, Lost> {
+        loop {
+            self.desk.may_commit().await?;
+            let permit = self.destination.limiter.acquire().await;
+            if self.desk.may_commit_now() {
+                return Ok(permit);
+            }
+        }
     }
 
     pub(crate) fn kinds(&self) -> Kinds {

@@ -29,6 +29,7 @@ enum Event {
     Reported(Result<(), Lost>),
     Cut(Option<Key>),
     Split(Result<(), Lost>),
+    Learned,
 }
 
 struct Driver {
@@ -40,12 +41,15 @@ struct Driver {
     /// Where the next page of each side begins; `None` while one is being read, or at the end.
     source: Option<Place>,
     destination: Option<Place>,
+    /// The first key that was joined; tells a cut what keys look like.
     first: Option<Key>,
-    /// A key that did not fit into the tasks.
+    /// Keys that a task works on.
     copying: usize,
     reporting: bool,
     splitting: bool,
+    /// The end of the slice when a cut was asked for.
     split_from: Option<Key>,
+    /// The cursor of the last report.
     reported: Option<Key>,
     last_report: Instant,
     ending: Option<Ending>,
@@ -213,6 +217,8 @@ impl Driver {
                 self.splitting = false;
                 result?;
             }
+            Ok(Event::Learned) => {}
+            Err(aborted) if aborted.is_cancelled() => {}
             Err(panic) => {
                 // The key it worked on stays unsettled; the range is tried again, elsewhere if need be.
                 tracing::error!(%panic, "a task of the worker died");
@@ -254,7 +260,7 @@ impl Driver {
                 Lane::Destination => &context.destination,
             };
             context.learn(side, |facts| facts.unordered_listing = true).await;
-            Event::Split(Ok(()))
+            Event::Learned
         });
     }
 

@@ -12,8 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use s3sync_proto::model::{
     Assignment, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, EtagKind,
-    FailureClass, Filter, Held, Key, KeyRange, Location, Name, Outcome, RunName, Timestamp, Upload,
-    Work,
+    FailureClass, Filter, Held, Key, KeyRange, Location, Name, Outcome, RunName, Upload, Work,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
