@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, in what helps it too")]
 
 mod calls;
+mod jobs;
 mod json;
 mod refused;
 mod round_trip;

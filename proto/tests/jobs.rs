@@ -1,0 +1,204 @@
+//! Calls about jobs and runs, to a server that records what was asked for and answers with what is asked for here.
+
+use std::sync::{Arc, Mutex};
+
+use s3sync_proto::client::{ApiClient, Code, ConnectOptions, WatchEvent};
+use s3sync_proto::model::{RunName, RunState};
+use s3sync_proto::pb::v1 as pb;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic::{Request, Response, Status};
+
+use crate::values::named;
+
+/// Names that were asked for, in their order.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<Vec<String>>>);
+
+impl Asked {
+    fn note(&self, text: impl Into<String>) {
+        self.0.lock().unwrap().push(text.into());
+    }
+
+    fn taken(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+fn run(number: u64, state: pb::RunState) -> pb::Run {
+    pb::Run {
+        name: format!("jobs/a/runs/{number}"),
+        state: state.into(),
+        trigger: pb::Trigger::Manual.into(),
+        ..Default::default()
+    }
+}
+
+type Watched = tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchRunsResponse, Status>>>;
+
+#[tonic::async_trait]
+impl pb::job_service_server::JobService for Asked {
+    type WatchRunsStream = Watched;
+
+    async fn get_job(&self, _: Request<pb::GetJobRequest>) -> Result<Response<pb::Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_jobs(
+        &self,
+        _: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn create_job(
+        &self,
+        _: Request<pb::CreateJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn update_job(
+        &self,
+        _: Request<pb::UpdateJobRequest>,
+    ) -> Result<Response<pb::Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn delete_job(
+        &self,
+        request: Request<pb::DeleteJobRequest>,
+    ) -> Result<Response<()>, Status> {
+        let pb::DeleteJobRequest { name, etag } = request.into_inner();
+        self.note(format!("{name} {etag}"));
+        Ok(Response::new(()))
+    }
+
+    async fn run_job(
+        &self,
+        request: Request<pb::RunJobRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let pb::RunJobRequest { name, request_id } = request.into_inner();
+        self.note(format!("{name} {request_id}"));
+        Ok(Response::new(run(1, pb::RunState::Pending)))
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<pb::GetRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        self.note(request.into_inner().name);
+        Ok(Response::new(run(7, pb::RunState::Running)))
+    }
+
+    async fn list_runs(
+        &self,
+        request: Request<pb::ListRunsRequest>,
+    ) -> Result<Response<pb::ListRunsResponse>, Status> {
+        let pb::ListRunsRequest { parent, page_size, page_token } = request.into_inner();
+        self.note(format!("{parent} {page_size} {page_token}"));
+        let next_page_token = if page_token.is_empty() { "more" } else { "" }.to_owned();
+        let runs = vec![run(7, pb::RunState::Running)];
+        Ok(Response::new(pb::ListRunsResponse { runs, next_page_token }))
+    }
+
+    async fn watch_runs(
+        &self,
+        request: Request<pb::WatchRunsRequest>,
+    ) -> Result<Response<Watched>, Status> {
+        use pb::watch_runs_response::Kind;
+        let pb::WatchRunsRequest { parent, run: name } = request.into_inner();
+        self.note(format!("{parent}|{name}"));
+        let message =
+            |kind: Kind, run: Option<pb::Run>| Ok(pb::WatchRunsResponse { kind: kind.into(), run });
+        let messages = vec![
+            message(Kind::Snapshot, Some(run(7, pb::RunState::Running))),
+            message(Kind::SnapshotEnd, None),
+            message(Kind::Changed, Some(run(7, pb::RunState::Succeeded))),
+            message(Kind::Changed, None),
+        ];
+        Ok(Response::new(tokio_stream::iter(messages)))
+    }
+
+    async fn cancel_run(
+        &self,
+        request: Request<pb::CancelRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        self.note(request.into_inner().name);
+        Ok(Response::new(run(7, pb::RunState::Cancelling)))
+    }
+
+    async fn list_failures(
+        &self,
+        request: Request<pb::ListFailuresRequest>,
+    ) -> Result<Response<pb::ListFailuresResponse>, Status> {
+        self.note(request.into_inner().parent);
+        let failure = pb::Failure { key: "k".into(), class: 4, ..Default::default() };
+        Ok(Response::new(pb::ListFailuresResponse {
+            failures: vec![failure],
+            next_page_token: String::new(),
+            total_size: 100_001,
+        }))
+    }
+}
+
+async fn start() -> (ApiClient, Asked, JoinSet<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Asked::default();
+    let service = pb::job_service_server::JobServiceServer::new(asked.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let incoming = TcpListenerStream::new(listener);
+        Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
+    });
+    let client = ApiClient::new(&ConnectOptions { url, ..Default::default() }).unwrap();
+    (client, asked, tasks)
+}
+
+#[tokio::test]
+async fn resources_are_asked_for_by_their_names() {
+    let (mut client, asked, _tasks) = start().await;
+    let job = named("a");
+    client.delete_job(&job, Some("e1".to_owned())).await.unwrap();
+    client.run_job(&job, Some("id".to_owned())).await.unwrap();
+    client.get_run(&job, None).await.unwrap();
+    client.cancel_run(&job, Some(7)).await.unwrap();
+    let expected = ["jobs/a e1", "jobs/a id", "jobs/a/runs/-", "jobs/a/runs/7"];
+    assert_eq!(asked.taken(), expected);
+}
+
+#[tokio::test]
+async fn pages_follow_each_other() {
+    let (mut client, asked, _tasks) = start().await;
+    let first = client.list_runs(None, 5, "").await.unwrap();
+    assert_eq!(first.items[0].name, RunName { job: named("a"), number: 7 });
+    assert_eq!(first.next.as_deref(), Some("more"));
+    let last = client.list_runs(Some(&named("a")), u32::MAX, "more").await.unwrap();
+    assert_eq!(last.next, None);
+    assert_eq!(asked.taken(), ["jobs/- 5 ".to_owned(), format!("jobs/a {} more", i32::MAX)]);
+
+    let (failures, all) = client.list_failures(&named("a"), None, 5, "").await.unwrap();
+    assert_eq!((failures.items.len(), failures.next, all), (1, None, 100_001));
+    assert_eq!(asked.taken(), ["jobs/a/runs/-"]);
+}
+
+#[tokio::test]
+async fn a_watch_tells_the_snapshot_then_changes() {
+    let (mut client, asked, _tasks) = start().await;
+    let mut events = std::pin::pin!(client.watch_run(&named("a"), 7).await.unwrap());
+    let Some(Ok(WatchEvent::Snapshot(run))) = events.next().await else { panic!("no snapshot") };
+    assert_eq!(run.state, RunState::Running);
+    assert_eq!(events.next().await, Some(Ok(WatchEvent::SnapshotEnd)));
+    let Some(Ok(WatchEvent::Changed(run))) = events.next().await else { panic!("no change") };
+    assert_eq!(run.state, RunState::Succeeded);
+    let senseless = events.next().await.unwrap().unwrap_err();
+    assert_eq!(senseless.code, Code::Internal);
+    assert_eq!(events.next().await, None);
+
+    drop(client.watch_runs(None).await.unwrap());
+    assert_eq!(asked.taken(), ["|jobs/a/runs/7", "jobs/-|"]);
+}
