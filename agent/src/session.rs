@@ -38,6 +38,9 @@ pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
 /// Protocol versions this agent speaks, lowest and highest.
 pub const PROTOCOL: (u32, u32) = (1, 1);
 
+/// What this agent can do beyond the version.
+const FEATURES: &[&str] = &["split", "reap"];
+
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(15);
 
@@ -95,7 +98,9 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// Two processes take the work from each other.
-    #[error("two agents are called {0}: each takes over the other's session; give one of them another name")]
+    #[error(
+        "two agents are called {0}: each takes over the other's session; give one of them another name"
+    )]
     TwoAgents(Name),
 }
 
@@ -208,7 +213,9 @@ impl Session {
         });
         let (link, first) = match self.meanwhile(dialled).await? {
             Ok(Ok(dialled)) => dialled,
-            Ok(Err(error)) => return Ok(Err(error)),
+            // Hello made no sense: nothing of what is held is the cause.
+            Ok(Err(Fault::Senseless(reason))) => return Ok(Err(Fault::Refused(reason))),
+            Ok(Err(fault)) => return Ok(Err(fault)),
             Err(_) => return Ok(Err(Fault::Broken(format!("no answer within {DIAL_LIMIT:?}")))),
         };
         let welcome = match first {
@@ -236,7 +243,7 @@ impl Session {
         let Identity { agent, instance_id, labels, endpoints, .. } = self.identity.clone();
         Hello {
             protocol: PROTOCOL,
-            features: Vec::new(),
+            features: FEATURES.iter().map(|&feature| feature.to_owned()).collect(),
             agent,
             instance_id,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use s3sync_proto::model::{Assignment, Held, WorkError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tracing::{Instrument as _, debug, error, info_span, warn};
+use tracing::{debug, error, warn};
 
 use super::Workshop;
 use super::desk::SessionDesk;
@@ -41,20 +41,13 @@ impl Staff {
 
     /// Starts a worker.
     pub(crate) fn start(&mut self, assignment: Assignment, orders: Orders) {
-        let span = info_span!(
-            "assignment",
-            run = %assignment.run,
-            assignment = assignment.held.id,
-            epoch = assignment.held.epoch,
-            traceparent = assignment.traceparent,
-        );
         let desk = SessionDesk {
             held: assignment.held,
             lost: orders.lost.clone(),
             ledger: Arc::clone(&self.ledger),
         };
         let workshop = Arc::clone(&self.workshop);
-        self.workers.spawn(tend(workshop, assignment, desk, orders).instrument(span));
+        self.workers.spawn(tend(workshop, assignment, desk, orders));
     }
 
     /// Waits until a worker ended, and does what follows. Waits for ever when there are none.

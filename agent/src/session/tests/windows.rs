@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use s3sync_proto::client::Code;
+use s3sync_proto::model::ToAgent;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -59,6 +60,34 @@ async fn a_cut_off_agent_commits_nothing_after_its_window_and_goes_on_when_confi
     conn.serve_for(HEARTBEAT).await;
     assert!(commits.last() > quiet + WINDOW, "it goes on");
     assert!(!worker.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_counts_from_sending_however_late_the_answer() {
+    let (mut world, mut conn, works) = World::holding(1).await;
+    let (commits, _worker) = Commits::begin(&works[0].desk);
+    conn.serve_for(HEARTBEAT * 3).await;
+    conn.answering = false;
+    let state = conn.state().await;
+    let sent = conn.states.last().unwrap().1;
+    sleep(Duration::from_secs(8)).await;
+    conn.send(ToAgent::Lease(conn.lease(state.sequence))).await;
+    world.refuse(Some(error(Code::Unavailable, "")));
+    sleep(WINDOW * 2).await;
+    let last = commits.last() - sent;
+    assert!(last < WINDOW && last > WINDOW - Duration::from_secs(1), "{last:?}");
+
+    // The same for Hello, whose answer is Welcome.
+    world.refuse(None);
+    let mut conn = world.dialled().await;
+    let sent = Instant::now();
+    conn.confirmed = conn.hello.held.clone();
+    sleep(Duration::from_secs(8)).await;
+    conn.welcome("db-1").await;
+    world.refuse(Some(error(Code::Unavailable, "")));
+    sleep(WINDOW * 2).await;
+    let last = commits.last() - sent;
+    assert!(last < WINDOW && last > WINDOW - Duration::from_secs(1), "{last:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,9 +87,9 @@ async fn revoked_work_is_let_go_of_in_an_orderly_way() {
     assert_eq!(conn.states.last().unwrap().0.held, [held(1, 1)], "held until it is acknowledged");
     conn.ack(sent.sequence, Verdict::Applied).await;
     assert_eq!(bounded("the report", report).await.unwrap(), Ok(()));
-    conn.confirmed.clear();
     conn.serve_for(HEARTBEAT).await;
-    assert_eq!(conn.states.last().unwrap().0.held, []);
+    assert_eq!(conn.states.last().unwrap().0.held, [], "then no more");
+    assert!(!works[0].orders.lost.is_cancelled(), "it ended; it was not lost");
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +207,9 @@ async fn an_agent_that_is_to_end_yields_and_says_goodbye() {
     for report in reports {
         assert_eq!(bounded("the report", report).await.unwrap(), Ok(()));
     }
+    let done = Instant::now();
     assert_eq!(conn.next().await, Some(FromAgent::Goodbye));
+    assert!(Instant::now() - done < HEARTBEAT, "as soon as all is said");
     let (state, _) = &conn.states[0];
     assert!(state.draining && state.capacity == 0, "told at once");
     drop(conn);
