@@ -1,3 +1,5 @@
-//! Placeholder entry point.
+//! `s3sync-lab`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    s3sync_lab::main_with(std::env::args_os())
+}

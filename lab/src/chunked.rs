@@ -1,0 +1,99 @@
+//! The `aws-chunked` encoding: chunks with a size, maybe a signature each, maybe a trailer with a checksum
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
+
+use bytes::{Bytes, BytesMut};
+
+use crate::auth::Signer;
+use crate::error::{S3Error, S3Result};
+
+/// A decoded body and its trailers.
+#[derive(Debug, Default)]
+pub(crate) struct Decoded {
+    pub(crate) body: Bytes,
+    pub(crate) trailers: Vec<(String, String)>,
+}
+
+/// Decodes a body. With `signer`, each chunk and the trailer must be signed.
+pub(crate) fn decode(raw: &Bytes, mut signer: Option<Signer>) -> S3Result<Decoded> {
+    let mut body = BytesMut::with_capacity(raw.len());
+    let mut at = 0;
+    loop {
+        let line = line(raw, &mut at)?;
+        let (size, extension) = line.split_once(';').unwrap_or((line, ""));
+        let size =
+            usize::from_str_radix(size.trim(), 16).map_err(|_| S3Error::incomplete_body())?;
+        let data = raw.get(at..at + size).ok_or_else(S3Error::incomplete_body)?;
+        if let Some(signer) = &mut signer {
+            let given =
+                extension.strip_prefix("chunk-signature=").ok_or_else(S3Error::signature)?;
+            signer.verify_chunk(data, given.trim())?;
+        }
+        body.extend_from_slice(data);
+        at += size;
+        if size == 0 {
+            break;
+        }
+        if raw.get(at..at + 2) != Some(b"\r\n") {
+            return Err(S3Error::incomplete_body());
+        }
+        at += 2;
+    }
+    let trailers = trailers(raw, at, signer.as_mut())?;
+    Ok(Decoded { body: body.freeze(), trailers })
+}
+
+fn trailers(
+    raw: &Bytes,
+    mut at: usize,
+    signer: Option<&mut Signer>,
+) -> S3Result<Vec<(String, String)>> {
+    let mut trailers = Vec::new();
+    let mut signed = String::new();
+    let mut signature = None;
+    while at < raw.len() {
+        let line = line(raw, &mut at)?;
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let (name, value) = (name.trim().to_lowercase(), value.trim().to_owned());
+        if name == "x-amz-trailer-signature" {
+            signature = Some(value);
+        } else {
+            signed.push_str(&format!("{name}:{value}\n"));
+            trailers.push((name, value));
+        }
+    }
+    if let (Some(signer), false) = (signer, trailers.is_empty()) {
+        signer.verify_trailer(&signed, signature.as_deref().unwrap_or_default())?;
+    }
+    Ok(trailers)
+}
+
+fn line<'a>(raw: &'a Bytes, at: &mut usize) -> S3Result<&'a str> {
+    let rest = &raw[(*at).min(raw.len())..];
+    let end =
+        rest.windows(2).position(|two| two == b"\r\n").ok_or_else(S3Error::incomplete_body)?;
+    *at += end + 2;
+    std::str::from_utf8(&rest[..end]).map_err(|_| S3Error::incomplete_body())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_and_trailers_are_taken_apart() {
+        let raw = Bytes::from_static(
+            b"5\r\nhello\r\n1;x=y\r\n!\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n",
+        );
+        let decoded = decode(&raw, None).unwrap();
+        assert_eq!(&decoded.body[..], b"hello!");
+        assert_eq!(decoded.trailers, [("x-amz-checksum-crc32".to_owned(), "AAAA".to_owned())]);
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_refused() {
+        for cut in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n", ""] {
+            let raw = Bytes::copy_from_slice(cut.as_bytes());
+            assert_eq!(decode(&raw, None).unwrap_err(), S3Error::incomplete_body(), "{cut:?}");
+        }
+    }
+}

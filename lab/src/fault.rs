@@ -1,0 +1,135 @@
+//! Faults that can be switched on. Which request they hit is decided by a seeded generator, so a run can be repeated.
+
+use serde::{Deserialize, Serialize};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// 503 SlowDown, without an effect.
+    SlowDown,
+    /// 500 InternalError, without an effect.
+    InternalError,
+    /// 403 AccessDenied, without an effect.
+    AccessDenied,
+    /// The connection breaks before the request has an effect.
+    ResetBefore,
+    /// The request has its effect and the connection breaks before the answer.
+    ResetAfter,
+    /// An answer's body ends early.
+    CutBody,
+    /// A byte of an answer's body is another one.
+    WrongByteDown,
+    /// A byte of a request's body is another one when it arrives.
+    WrongByteUp,
+    /// 200 with an error in the body, without an effect (CopyObject, UploadPartCopy, CompleteMultipartUpload).
+    ErrorIn200,
+    /// The answer comes this many milliseconds later.
+    Delay(u64),
+}
+
+/// Which requests are hit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Each with this probability.
+    Rate(f64),
+    /// The k-th that matches, counted from 1.
+    Nth(u64),
+    /// All.
+    Always,
+}
+
+/// One fault and when it strikes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Only this operation, by S3's name; `None` for all.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// Only keys (or listed prefixes) that begin with this.
+    #[serde(default)]
+    pub prefix: String,
+    /// What goes wrong.
+    pub fault: Fault,
+    /// Which requests are hit.
+    pub when: When,
+}
+
+/// All rules of an endpoint.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    rules: Vec<(Rule, u64)>,
+    random: Option<fastrand::Rng>,
+}
+
+impl Rule {
+    /// A fault of every operation.
+    #[must_use]
+    pub fn every(fault: Fault, when: When) -> Self {
+        Self { operation: None, prefix: String::new(), fault, when }
+    }
+
+    /// A fault of one operation.
+    #[must_use]
+    pub fn of(operation: &str, fault: Fault, when: When) -> Self {
+        Self { operation: Some(operation.to_owned()), ..Self::every(fault, when) }
+    }
+}
+
+impl Faults {
+    /// Rules with a seed.
+    #[must_use]
+    pub fn new(seed: u64, rules: Vec<Rule>) -> Self {
+        let rules = rules.into_iter().map(|rule| (rule, 0)).collect();
+        Self { rules, random: Some(fastrand::Rng::with_seed(seed)) }
+    }
+
+    /// What strikes a request. Each rule counts the requests that match it.
+    pub(crate) fn strike(&mut self, operation: &str, key: &[u8]) -> Vec<Fault> {
+        let Some(random) = &mut self.random else { return Vec::new() };
+        let mut struck = Vec::new();
+        for (rule, seen) in &mut self.rules {
+            let matches = rule.operation.as_deref().is_none_or(|name| name == operation)
+                && key.starts_with(rule.prefix.as_bytes());
+            if !matches {
+                continue;
+            }
+            *seen += 1;
+            let hit = match rule.when {
+                When::Rate(rate) => random.f64() < rate,
+                When::Nth(nth) => *seen == nth,
+                When::Always => true,
+            };
+            if hit {
+                struck.push(rule.fault);
+            }
+        }
+        struck
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kth_matching_request_is_hit_and_no_other() {
+        let mut faults = Faults::new(1, vec![Rule::of("GetObject", Fault::SlowDown, When::Nth(2))]);
+        let hits: Vec<_> = ["GetObject", "PutObject", "GetObject", "GetObject"]
+            .map(|operation| faults.strike(operation, b"k").len())
+            .to_vec();
+        assert_eq!(hits, [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn the_same_seed_hits_the_same_requests() {
+        let run = |seed| {
+            let mut faults =
+                Faults::new(seed, vec![Rule::every(Fault::ResetAfter, When::Rate(0.3))]);
+            (0..50).map(|_| faults.strike("PutObject", b"k").len()).collect::<Vec<_>>()
+        };
+        assert_eq!(run(5), run(5));
+        assert_ne!(run(5), run(6));
+        assert!((5..30).contains(&run(5).iter().sum::<usize>()));
+    }
+}
