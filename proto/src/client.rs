@@ -94,8 +94,21 @@ impl ConnectOptions {
         if host.is_empty() || uri.path_and_query().is_some_and(|path| path != "/") {
             return Err(bad(format!("{:?} must be a scheme, a host and a port", self.url)));
         }
+        // rustls would skip what is no certificate, and then trust nobody without saying why.
+        let certificate = b"-----BEGIN CERTIFICATE-----";
+        if self
+            .ca
+            .as_ref()
+            .is_some_and(|ca| !ca.windows(certificate.len()).any(|w| w == certificate))
+        {
+            return Err(bad(
+                "the file of authorities to trust has no certificate in PEM".to_owned()
+            ));
+        }
         let endpoint = match uri.scheme_str() {
-            Some("https") => endpoint.tls_config(self.tls()).map_err(|error| bad(chain(&error)))?,
+            Some("https") => endpoint.tls_config(self.tls()).map_err(|error| {
+                bad(with_causes("TLS cannot be set up".to_owned(), Some(&error)))
+            })?,
             Some("http") if self.insecure || is_loopback(host) => endpoint,
             Some("http") => {
                 return Err(bad(format!(
@@ -140,13 +153,14 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An error with what caused it, down to the root.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
+/// A message with what caused it, down to the root. Layers that only repeat what is said are left out.
+fn with_causes(mut text: String, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
+    while let Some(error) = cause {
+        let layer = error.to_string();
+        if !text.contains(&layer) {
+            text = format!("{text}: {layer}");
+        }
+        cause = error.source();
     }
     text
 }

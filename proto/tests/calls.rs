@@ -239,6 +239,9 @@ async fn a_server_that_is_not_there_is_unreachable() {
     drop(listener);
     let error = client(address).get_endpoint(&named("x")).await.unwrap_err();
     assert!(error.unreachable(), "{error:?}");
+    // The cause is told, and once.
+    assert_eq!(error.message.matches("onnection refused").count(), 1, "{error}");
+    assert_eq!(error.message.matches("transport error").count(), 1, "{error}");
 }
 
 #[tokio::test]
@@ -314,6 +317,15 @@ async fn only_this_host_is_spoken_to_in_the_clear() {
         assert_eq!(error.code, Code::InvalidArgument, "{url}");
         assert!(!error.message.contains("pass"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn authorities_that_are_none_are_refused() {
+    let url = "https://a.example".to_owned();
+    let options = ConnectOptions { url, ca: Some(b"junk".to_vec()), ..Default::default() };
+    let error = options.channel().unwrap_err();
+    assert_eq!(error.code, Code::InvalidArgument);
+    assert!(error.message.contains("no certificate"), "{error}");
 }
 
 #[test]

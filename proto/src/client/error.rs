@@ -115,11 +115,9 @@ impl From<Status> for ApiError {
         let info = details.error_info();
         let violations =
             details.bad_request().map(|bad| bad.field_violations.clone()).unwrap_or_default();
-        let mut message = status.message().to_owned();
         // A transport error hides its cause ("transport error"); the chain says what happened.
-        if let Some(source) = std::error::Error::source(&status) {
-            message = format!("{message}: {}", super::chain(source));
-        }
+        let source = std::error::Error::source(&status);
+        let message = super::with_causes(status.message().to_owned(), source);
         Self {
             code,
             reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
