@@ -12,6 +12,7 @@ pub mod retry;
 pub mod s3;
 pub mod scan;
 pub mod session;
+pub mod stores;
 pub mod window;
 pub mod work;
 pub mod worker;

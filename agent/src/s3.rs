@@ -5,6 +5,7 @@ pub mod aws;
 
 mod classify;
 mod error;
+pub mod policy;
 mod text;
 
 use std::collections::BTreeMap;

@@ -40,7 +40,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         text: "std::env::var",
-        to: &["proto/build.rs"],
+        to: &["proto/build.rs", "agent/src/config"],
         why: "the environment is read by the configuration alone",
     },
 ];

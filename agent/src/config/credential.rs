@@ -1,8 +1,7 @@
 //! Pure. How an agent signs for an endpoint, and how to tell without a secret whether two endpoints are signed alike.
 
+use s3sync_proto::client::Secret;
 use sha2::{Digest, Sha256};
-
-use super::Secret;
 
 /// What fingerprints are made with, so that they are of no use to compare with digests made elsewhere.
 const FINGERPRINT_SALT: &[u8] = b"s3sync credential fingerprint 1\0";
@@ -69,5 +68,48 @@ impl Credential {
         }
         let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         hex[..FINGERPRINT_CHARS].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(id: &str, secret: &str) -> Credential {
+        Credential::Keys {
+            access_key_id: id.into(),
+            secret_access_key: Secret::new(secret),
+            session_token: None,
+        }
+    }
+
+    #[test]
+    fn fingerprints_tell_identities_apart_and_hide_them() {
+        let role = |arn: &str, external: Option<&str>, session: Option<&str>| Credential::Role {
+            arn: arn.into(),
+            external_id: external.map(str::to_owned),
+            session_name: session.map(str::to_owned),
+        };
+        let distinct = [
+            keys("AKIA1", "s1"),
+            keys("AKIA2", "s1"),
+            Credential::Profile("AKIA1".into()),
+            role("arn", None, None),
+            role("ar", Some("n"), None),
+            Credential::Chain,
+        ];
+        let prints: std::collections::BTreeSet<_> =
+            distinct.iter().map(Credential::fingerprint).collect();
+        assert_eq!(prints.len(), distinct.len());
+        assert!(prints.iter().all(|print| print.len() == FINGERPRINT_CHARS));
+        // Neither the secret nor the name of the session is part of the identity.
+        assert_eq!(keys("AKIA1", "s1").fingerprint(), keys("AKIA1", "s2").fingerprint());
+        assert_eq!(role("a", None, Some("x")).fingerprint(), role("a", None, None).fingerprint());
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let shown = format!("{:?}", keys("AKIA1", "very-secret"));
+        assert!(shown.contains("AKIA1") && !shown.contains("very-secret"), "{shown}");
     }
 }

@@ -15,6 +15,9 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::Builder as HttpBuilder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use s3sync_proto::model::EndpointSpec;
 
 use super::credentials;
@@ -47,9 +50,12 @@ pub struct AwsClient {
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The certificates to trust could not be read.
-    #[error("the certificates to trust are not usable")]
-    Certificates(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The certificates to trust cannot be used.
+    #[error("the certificates to trust cannot be used: {0}")]
+    Certificates(String),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl AwsClient {
@@ -64,15 +70,17 @@ impl AwsClient {
     ) -> Result<Self, ConnectError> {
         let region = if endpoint.region.is_empty() { ANY_REGION } else { &endpoint.region };
         let region = Region::new(region.to_owned());
-        let trust = match ca {
-            // An empty list of certificates must not mean "trust all that the system trusts".
-            Some(pem) => TrustStore::default().with_pem_certificate(pem),
-            None => TrustStore::default(),
-        };
+        let encrypted = endpoint.url.as_ref().is_none_or(|url| url.starts_with("https:"));
+        // Not the system's certificates where none is asked for: some containers have none, which is no error here.
+        let mut trust = if encrypted { TrustStore::default() } else { TrustStore::empty() };
+        if let Some(pem) = ca {
+            check(pem)?;
+            trust = trust.with_pem_certificate(pem);
+        }
         let tls = TlsContext::builder()
             .with_trust_store(trust)
             .build()
-            .map_err(|error| ConnectError::Certificates(error.into()))?;
+            .map_err(|error| ConnectError::Tls(error.into()))?;
         let http = HttpBuilder::new()
             .pool_idle_timeout(IDLE_TIMEOUT)
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
@@ -102,13 +110,26 @@ impl AwsClient {
             .to_builder()
             .request_checksum_calculation(RequestChecksumCalculation::WhenSupported)
             .build();
-        let encrypted = endpoint.url.as_ref().is_none_or(|url| url.starts_with("https:"));
         Ok(Self {
             plain: Client::from_conf(config),
             trailing: Client::from_conf(trailing),
             encrypted,
         })
     }
+}
+
+/// Makes sure that certificates can be used: the SDK panics at those that cannot.
+fn check(pem: &[u8]) -> Result<(), ConnectError> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate =
+            certificate.map_err(|error| ConnectError::Certificates(error.to_string()))?;
+        store.add(certificate).map_err(|error| ConnectError::Certificates(error.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(ConnectError::Certificates("there are none".to_owned()));
+    }
+    Ok(())
 }
 
 /// Says nothing of what is inside.

@@ -26,8 +26,8 @@ const PROVIDER: &str = "s3sync";
 pub(super) fn provider(credential: &Credential, region: Region) -> SharedCredentialsProvider {
     match credential {
         Credential::Keys { access_key_id, secret_access_key, session_token } => {
-            let token = session_token.as_ref().map(|token| token.expose().to_owned());
-            let secret = secret_access_key.expose();
+            let token = session_token.as_ref().map(|token| token.reveal().to_owned());
+            let secret = secret_access_key.reveal();
             SharedCredentialsProvider::new(Credentials::new(
                 access_key_id,
                 secret,

@@ -1,0 +1,223 @@
+//! Opens buckets with the agent's credentials, guarded by its policies; says what the agent can sign for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use s3sync_proto::model::{
+    AgentEndpoint, Assignment, EndpointSpec, FailureClass, Location, Name, WorkError,
+};
+
+use crate::config::{Config, EndpointConfig};
+use crate::s3::ObjectStore;
+use crate::s3::aws::{AwsClient, AwsStore, ConnectError};
+use crate::s3::policy::{Guarded, Policy};
+use crate::worker::Sides;
+
+/// The buckets an agent can open. One client, with its connections, is kept for each configured endpoint.
+#[derive(Debug)]
+pub struct Stores {
+    endpoints: HashMap<Name, EndpointConfig>,
+    clients: Mutex<HashMap<Name, Opened>>,
+}
+
+/// A client, and the settings of the endpoint it was made for.
+#[derive(Debug)]
+struct Opened {
+    spec: EndpointSpec,
+    client: Arc<AwsClient>,
+}
+
+/// Why a bucket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The agent's configuration does not name the endpoint.
+    #[error("this agent has no credential for endpoint {0}")]
+    NoCredential(Name),
+    /// There is no client.
+    #[error("endpoint {endpoint} cannot be used")]
+    Connect {
+        /// The endpoint.
+        endpoint: Name,
+        /// Why.
+        #[source]
+        source: ConnectError,
+    },
+}
+
+// === impl Stores ===
+
+impl Stores {
+    /// The endpoints of a configuration. Opens nothing yet.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        let endpoints = config.endpoints.iter().map(|(name, one)| (name.clone(), one.clone()));
+        Self { endpoints: endpoints.collect(), clients: Mutex::default() }
+    }
+
+    /// What this agent can sign for, in order of names. Without any secret.
+    #[must_use]
+    pub fn offers(&self) -> Vec<AgentEndpoint> {
+        let offers = self.endpoints.iter().map(|(name, endpoint)| AgentEndpoint {
+            endpoint: name.clone(),
+            credential_kind: endpoint.credential.kind().to_owned(),
+            allow: endpoint.allow.clone(),
+            credential_fingerprint: endpoint.credential.fingerprint(),
+        });
+        let mut offers: Vec<_> = offers.collect();
+        offers.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        offers
+    }
+
+    /// Opens a bucket. No request is sent.
+    ///
+    /// # Errors
+    /// When there is no credential for the endpoint, or it cannot be used.
+    pub fn open(
+        &self,
+        endpoint: &Name,
+        spec: &EndpointSpec,
+        bucket: &str,
+    ) -> Result<Arc<dyn ObjectStore>, OpenError> {
+        Ok(Arc::new(self.guarded(endpoint, spec, bucket)?))
+    }
+
+    /// Opens both sides of an assignment. No request is sent. A copy inside S3 is signed with the destination's
+    /// credential, but what it may read is what the source's endpoint allows.
+    ///
+    /// # Errors
+    /// As of [`Self::open`], for one of the sides.
+    pub fn open_sides(&self, assignment: &Assignment) -> Result<Sides, OpenError> {
+        let (from, from_spec) = (&assignment.source, &assignment.source_endpoint);
+        let (to, to_spec) = (&assignment.destination.location, &assignment.destination_endpoint);
+        let source = self.guarded(&from.endpoint, from_spec, &from.bucket)?;
+        let destination = self.guarded(&to.endpoint, to_spec, &to.bucket)?;
+        let server_side = same_place(from_spec, to_spec) && self.same_credential(from, to);
+        let destination = match self.endpoints.get(&from.endpoint) {
+            Some(config) if server_side => {
+                destination.with_sources(Policy::new(from.endpoint.clone(), config.allow.clone()))
+            }
+            Some(_) | None => destination,
+        };
+        Ok(Sides { source: Arc::new(source), destination: Arc::new(destination), server_side })
+    }
+
+    fn same_credential(&self, a: &Location, b: &Location) -> bool {
+        match (self.endpoints.get(&a.endpoint), self.endpoints.get(&b.endpoint)) {
+            (Some(a), Some(b)) => a.credential.fingerprint() == b.credential.fingerprint(),
+            _ => false,
+        }
+    }
+
+    fn guarded(
+        &self,
+        name: &Name,
+        spec: &EndpointSpec,
+        bucket: &str,
+    ) -> Result<Guarded<AwsStore>, OpenError> {
+        let no_credential = || OpenError::NoCredential(name.clone());
+        let config = self.endpoints.get(name).ok_or_else(no_credential)?;
+        let client = self.client(name, spec, config)?;
+        let policy = Policy::new(name.clone(), config.allow.clone());
+        Ok(Guarded::new(AwsStore::new(client, bucket), bucket, policy))
+    }
+
+    /// The client of an endpoint; a new one when the endpoint's settings have changed.
+    fn client(
+        &self,
+        name: &Name,
+        spec: &EndpointSpec,
+        config: &EndpointConfig,
+    ) -> Result<Arc<AwsClient>, OpenError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = clients.get(name).filter(|opened| opened.spec == *spec) {
+            return Ok(Arc::clone(&opened.client));
+        }
+        let client = AwsClient::new(spec, &config.credential, config.ca.as_deref());
+        let client =
+            client.map_err(|source| OpenError::Connect { endpoint: name.clone(), source })?;
+        let client = Arc::new(client);
+        let opened = Opened { spec: spec.clone(), client: Arc::clone(&client) };
+        clients.insert(name.clone(), opened);
+        Ok(client)
+    }
+}
+
+// === impl OpenError ===
+
+/// An assignment that cannot be begun is given back; another agent may be able to.
+impl From<OpenError> for WorkError {
+    fn from(error: OpenError) -> Self {
+        let code = match error {
+            OpenError::NoCredential(_) => "no_credential",
+            OpenError::Connect { .. } => "endpoint_unusable",
+        };
+        let mut message = error.to_string();
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(source) = cause.source() {
+            message = format!("{message}: {source}");
+            cause = source;
+        }
+        Self { class: FailureClass::Permanent, code: code.to_owned(), message }
+    }
+}
+
+/// Whether one credential reaches both: the same server, or AWS in one partition.
+#[must_use]
+pub fn same_place(a: &EndpointSpec, b: &EndpointSpec) -> bool {
+    match (&a.url, &b.url) {
+        (None, None) => partition(&a.region) == partition(&b.region),
+        (Some(a), Some(b)) => a.trim_end_matches('/') == b.trim_end_matches('/'),
+        _ => false,
+    }
+}
+
+/// The AWS partition of a region: a credential of one is unknown in all others (botocore, `partitions.json`).
+#[must_use]
+pub fn partition(region: &str) -> &'static str {
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    PARTITIONS
+        .into_iter()
+        .find(|(prefix, _)| region.starts_with(prefix))
+        .map_or("aws", |(_, partition)| partition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regions_belong_to_partitions() {
+        let table = [
+            ("us-east-1", "aws"),
+            ("eu-central-1", "aws"),
+            ("cn-north-1", "aws-cn"),
+            ("cn-northwest-1", "aws-cn"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ];
+        for (region, expected) in table {
+            assert_eq!(partition(region), expected, "{region}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_server_or_a_partition() {
+        let aws = |region: &str| EndpointSpec { region: region.into(), ..EndpointSpec::default() };
+        let other = |url: &str| EndpointSpec { url: Some(url.into()), ..aws("us-east-1") };
+        assert!(same_place(&aws("us-east-1"), &aws("eu-west-1")));
+        assert!(!same_place(&aws("us-east-1"), &aws("cn-north-1")));
+        assert!(same_place(&other("http://a:1"), &other("http://a:1/")));
+        assert!(!same_place(&other("http://a:1"), &other("http://a:2")));
+        assert!(!same_place(&other("http://a:1"), &aws("us-east-1")));
+    }
+}
