@@ -1,6 +1,7 @@
 //! The hands of s3sync: an agent dials out to the server, takes assignments, does the work against S3 and reports.
 //! It keeps nothing on disk; it can die at any moment.
 
+pub mod app;
 pub mod backoff;
 pub mod clock;
 pub mod compare;
@@ -13,6 +14,7 @@ pub mod s3;
 pub mod scan;
 pub mod session;
 pub mod stores;
+mod telemetry;
 pub mod window;
 pub mod work;
 pub mod worker;

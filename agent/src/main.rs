@@ -1,3 +1,5 @@
-//! Placeholder entry point.
+//! `s3sync-agent`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    s3sync_agent::app::main_with(std::env::args_os())
+}

@@ -1,0 +1,181 @@
+//! Wires the parts, and says how the program ends.
+
+mod connect;
+mod workshop;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use s3sync_proto::client::ApiError;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::workshop::EngineWorkshop;
+use crate::config::{Config, ConfigError, Flags};
+use crate::session::{Dialer, Identity, Session, SessionError, SystemClocks};
+use crate::stores::Stores;
+use crate::telemetry::{self, LogFormat};
+use crate::worker::{Engine, Settings};
+
+/// Exit code when the command line or the configuration cannot be used.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Exit code when another agent has the same name. A supervisor should not start such an agent again.
+pub const EXIT_TWO_AGENTS: u8 = 3;
+
+/// Exit code after a second signal: the work was not let go of.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+const EXIT_CODES: &str = "\
+The first SIGTERM or SIGINT lets go of all work and ends within 35 s; the second ends at once.
+Exit codes: 0 ended when told to, 1 error, 2 bad configuration, 3 two agents have one name, 130 ended at once.";
+
+/// The hands of s3sync: does the work against S3. Holds the credentials, keeps nothing on disk.
+#[derive(Debug, Parser)]
+#[command(name = "s3sync-agent", version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    /// What is logged, such as `info` or `s3sync_agent=debug`.
+    #[arg(long, env = "S3SYNC_AGENT_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// How it is logged.
+    #[arg(long, env = "S3SYNC_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// Why the agent does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The connection cannot be made as it is configured.
+    #[error("cannot connect to the server as configured")]
+    Connect(#[source] ApiError),
+    /// The agent must not go on.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Works until `shutdown`, then lets go of everything in an orderly way.
+///
+/// # Errors
+/// When the agent cannot connect as it is configured, or must not go on. A server that is away is no error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunError> {
+    // Fails only when another provider was installed before, which then serves as well.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    // What contradicts itself ends the program now, instead of being tried for ever.
+    connect::options(&config).and_then(|options| options.channel()).map_err(RunError::Connect)?;
+    let stores = Stores::new(&config);
+    let identity = Identity {
+        agent: config.name.clone(),
+        instance_id: format!("{:032x}", fastrand::u128(..)),
+        labels: config.labels.clone(),
+        endpoints: stores.offers(),
+        capacity: config.limits.assignments,
+    };
+    info!(agent = %config.name, server = config.server, version = env!("CARGO_PKG_VERSION"), "starting");
+    let engine = Engine::new(settings(&config));
+    let session = Session::new(
+        identity,
+        Arc::new(Dialer::new(Box::new(move || connect::options(&config)))),
+        Arc::new(EngineWorkshop { stores, engine }),
+        Arc::new(SystemClocks::new()),
+    );
+    Ok(session.run(shutdown).await?)
+}
+
+/// The program: parses, runs until it is told to stop.
+pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Arguments { flags, log, log_format } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    if let Err(problem) = telemetry::start(&log, log_format) {
+        eprintln!("error: {problem}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let config = match load(&flags) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    if flags.print_config {
+        print!("{}", config.shown());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        tokio::select! {
+            ended = run(config, shutdown.clone()) => exit_code(ended),
+            () = stop_at_signals(shutdown) => ExitCode::from(EXIT_INTERRUPTED),
+        }
+    });
+    // Nothing is waited for that cannot be interrupted, such as the look-up of a name.
+    runtime.shutdown_background();
+    code
+}
+
+fn load(flags: &Flags) -> Result<Config, ConfigError> {
+    let loaded = Config::load(flags)?;
+    for warning in loaded.warnings {
+        warn!("{warning}");
+    }
+    Ok(loaded.config)
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        requests_per_endpoint: usize::try_from(config.limits.requests_in_flight)
+            .unwrap_or(usize::MAX),
+        bytes: config.limits.bytes_in_flight,
+        ..Settings::default()
+    }
+}
+
+/// Asks for an end at the first SIGTERM or SIGINT, and returns at the second.
+async fn stop_at_signals(shutdown: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be heard; the agent will end without letting go of its work");
+        return std::future::pending().await;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    }
+}
+
+fn exit_code(ended: Result<(), RunError>) -> ExitCode {
+    let Err(error) = ended else { return ExitCode::SUCCESS };
+    complain(&error);
+    ExitCode::from(match error {
+        RunError::Connect(_) => EXIT_USAGE,
+        RunError::Session(SessionError::TwoAgents(_)) => EXIT_TWO_AGENTS,
+    })
+}
+
+/// An error and its causes, for whoever started the program.
+fn complain(error: &dyn std::error::Error) {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    eprintln!("{text}");
+}
