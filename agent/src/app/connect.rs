@@ -45,3 +45,38 @@ fn unusable(path: &Path, why: &str) -> ApiError {
         metadata: BTreeMap::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Limits, Tls};
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_anew_at_each_dial_and_a_bad_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.token");
+        let config = Config {
+            server: "http://127.0.0.1:7400".into(),
+            token_file: Some(file.clone()),
+            name: "agent-1".parse().unwrap(),
+            labels: BTreeMap::new(),
+            tls: Tls::default(),
+            insecure: false,
+            limits: Limits::default(),
+            endpoints: BTreeMap::new(),
+        };
+        for token in ["first", "second"] {
+            std::fs::write(&file, format!("{token}\n")).unwrap();
+            assert_eq!(options(&config).unwrap().token, Some(Secret::new(token)));
+        }
+        for bad in [&b" \n"[..], &[0xff]] {
+            std::fs::write(&file, bad).unwrap();
+            let error = options(&config).unwrap_err();
+            assert_eq!(error.code, Code::Unauthenticated);
+            assert!(error.message.contains("agent.token"), "{}", error.message);
+        }
+        std::fs::remove_file(&file).unwrap();
+        assert!(options(&config).is_err());
+    }
+}
