@@ -1,4 +1,7 @@
 //! What the tests, benchmarks and the demo share: real processes, a lab, and bounded waiting.
 
+pub mod demo;
+pub mod objects;
 pub mod process;
 pub mod wait;
+pub mod world;

@@ -1,0 +1,134 @@
+//! What people see: `s3syncctl` as a process, its output and exit codes.
+
+use s3sync_tests::objects;
+use s3sync_tests::wait::until;
+use s3sync_tests::world::{SOURCE, Times};
+
+use super::{RUN_BOUND, world};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_of_a_new_user() {
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 30, 9);
+    std::fs::write(world.folder().join("job.yaml"), world.job_file()).unwrap();
+
+    let dry = world.ctl_ok(&["apply", "-f", "job.yaml", "--dry-run"]).await.unwrap();
+    assert_eq!(
+        dry,
+        "endpoint/usw2 would be created\nendpoint/cnn1 would be created\njob/media would be created\n"
+    );
+    assert_eq!(
+        world.ctl(&["job", "get", "media"]).await.unwrap().status.code(),
+        Some(3),
+        "nothing was created"
+    );
+    world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
+    let again = world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
+    assert_eq!(again, "endpoint/usw2 unchanged\nendpoint/cnn1 unchanged\njob/media unchanged\n");
+
+    // Without an agent the run waits and says why; with one that cannot, it says what that one lacks.
+    world.ctl_ok(&["job", "run", "media"]).await.unwrap();
+    wait_for(&world, "no agent is connected").await;
+    world.start_west("us-1").unwrap();
+    wait_for(&world, "us-1").await;
+    let busy = world.ctl(&["job", "run", "media"]).await.unwrap();
+    assert_eq!(busy.status.code(), Some(4), "a run is going on");
+    let delete = world.ctl(&["delete", "job", "media", "--yes"]).await.unwrap();
+    assert_eq!(delete.status.code(), Some(5), "{}", String::from_utf8_lossy(&delete.stderr));
+
+    world.start_china("cn-1").unwrap();
+    let waited = world.ctl(&["run", "wait", "media", "--quiet"]).await.unwrap();
+    assert_eq!(waited.status.code(), Some(0), "{}", String::from_utf8_lossy(&waited.stdout));
+    let json = world.ctl_ok(&["run", "get", "media/1", "-o", "json"]).await.unwrap();
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["state"], "RUN_STATE_SUCCEEDED");
+
+    let yaml = world.ctl_ok(&["job", "get", "media", "-o", "yaml"]).await.unwrap();
+    std::fs::write(world.folder().join("again.yaml"), yaml).unwrap();
+    let same = world.ctl_ok(&["diff", "-f", "again.yaml"]).await.unwrap();
+    assert_eq!(same, "job/media: unchanged\n");
+    let agents = world.ctl_ok(&["agent", "list"]).await.unwrap();
+    assert!(agents.contains("cn-1") && agents.contains("online"), "{agents}");
+    let used = world.ctl(&["delete", "endpoint", "cnn1", "--yes"]).await.unwrap();
+    assert_eq!(used.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&used.stderr).contains("media"), "the error names the user");
+    world.ctl_ok(&["delete", "job", "media", "--yes"]).await.unwrap();
+    world.ctl_ok(&["delete", "endpoint", "cnn1", "--yes"]).await.unwrap();
+}
+
+async fn wait_for(world: &s3sync_tests::world::World, text: &str) {
+    until("the run says why it waits", RUN_BOUND, || async {
+        let shown = world.ctl_ok(&["run", "get", "media"]).await.unwrap();
+        if shown.contains(text) { Ok(()) } else { Err(shown) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_files_get_all_their_problems_and_change_nothing() {
+    let (world, folder) = world(Times::short()).await;
+    let file = folder.path().join("bad.yaml");
+    let text = "\
+kind: Endpoint
+name: usw2
+region: us-west-2
+---
+kind: Job
+name: media
+source: { endpoint: usw2, bucket: src, prefix: a/ }
+destinations:
+  - { endpoint: usw2, bucket: src, prefix: a/b/ }
+  - { endpoint: nowhere, bucket: '', prefix: x }
+deletes: { policy: mirror }
+";
+    std::fs::write(&file, text).unwrap();
+    let output = world.ctl(&["apply", "-f", "bad.yaml"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let err = String::from_utf8_lossy(&output.stderr);
+    for part in ["nothing was changed", "bad.yaml:10", "destinations[1].bucket"] {
+        assert!(err.contains(part), "{part} is not in:\n{err}");
+    }
+    assert_eq!(
+        world.ctl_ok(&["endpoint", "list", "-o", "json"]).await.unwrap().trim(),
+        "[]",
+        "{err}"
+    );
+
+    std::fs::write(&file, text.replace("bucket: ''", "bucket: dst")).unwrap();
+    let output = world.ctl(&["apply", "-f", "bad.yaml"]).await.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "bad.yaml:9: destinations[0]",
+        "bad.yaml:10: destinations[1].endpoint",
+        "bad.yaml:11: deletes.policy",
+    ] {
+        assert!(err.contains(part), "{part} is not in:\n{err}");
+    }
+    assert_eq!(world.ctl_ok(&["endpoint", "list", "-o", "json"]).await.unwrap().trim(), "[]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_listed_with_their_reason() {
+    use s3sync_lab::{Fault, Faults, Rule, When};
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 40, 10);
+    world.apply_job().await.unwrap();
+    let mut rule = Rule::of("PutObject", Fault::AccessDenied, When::Always);
+    rule.prefix = "destfolder/00/".to_owned();
+    world.side("cnn1").set_faults(Faults::new(1, vec![rule]));
+    world.start_china("cn-1").unwrap();
+    let output = world.ctl(&["job", "run", "media", "--wait", "--quiet"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(9), "{}", String::from_utf8_lossy(&output.stdout));
+    let shown = world.ctl_ok(&["run", "failures", "media"]).await.unwrap();
+    assert!(shown.contains("00/000000.bin") && shown.contains("AccessDenied"), "{shown}");
+    let json = world.ctl_ok(&["run", "failures", "media", "-o", "jsonl"]).await.unwrap();
+    assert_eq!(json.lines().count(), 3, "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_has_its_own_exit_code() {
+    let (mut world, _folder) = world(Times::short()).await;
+    world.stop_server().await.unwrap();
+    let output = world.ctl(&["job", "list"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", String::from_utf8_lossy(&output.stderr));
+}
