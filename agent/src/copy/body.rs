@@ -62,7 +62,8 @@ pub(crate) fn guard(
     let passage = Passage::default();
     let running = Some(running);
     let guarded = Guarded { body, running, expected, held: None, gate, passage: passage.clone() };
-    (futures_util::stream::unfold(guarded, Guarded::next).boxed(), passage)
+    // Fused: a client may ask once more after the end.
+    (futures_util::stream::unfold(guarded, Guarded::next).fuse().boxed(), passage)
 }
 
 /// Reads a whole body into memory.

@@ -267,6 +267,7 @@ async fn read(body: PutBody, operation: Operation, key: &Key) -> Result<Bytes, E
     while let Some(chunk) = body.next().await {
         all.extend_from_slice(&chunk.map_err(|_| error(Class::Transient, operation, key))?);
     }
+    assert!(body.next().await.is_none(), "a body that ended may be asked once more");
     assert_eq!(all.len() as u64, length, "a body is as long as announced");
     Ok(all.into())
 }
