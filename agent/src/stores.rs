@@ -191,7 +191,89 @@ pub fn partition(region: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use s3sync_lab::{EndpointConfig as LabEndpoint, Lab};
+
     use super::*;
+    use crate::config::Flags;
+    use crate::s3::{Class, CopyRequest, Error, GetRequest, ListRequest, PutBody, PutRequest};
+
+    #[tokio::test]
+    async fn what_is_not_allowed_never_leaves_the_agent() {
+        let endpoint = LabEndpoint::new("lab", "us-east-1").key("AKIA1", "lab-secret-1");
+        let lab = Lab::start(vec![endpoint.bucket("a").bucket("b")]).await.unwrap();
+        let config = String::from(
+            "server = \"http://127.0.0.1:1\"\nname = \"t\"\n[endpoints.src]\naccess_key_id = \"AKIA1\"\n\
+             secret_access_key = \"lab-secret-1\"\nallow = [{ bucket = \"a\", prefix = \"in/\", verbs = [\"list\", \"read\"] }]\n\
+             [endpoints.dst]\naccess_key_id = \"AKIA1\"\nsecret_access_key = \"lab-secret-1\"\n\
+             allow = [{ bucket = \"b\", prefix = \"out/\", verbs = [\"list\", \"read\", \"write\"] }]\n",
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, config).unwrap();
+        let flags = Flags { config: path, ..Flags::default() };
+        let stores = Stores::new(&Config::load(&flags).unwrap().config);
+
+        let shown = format!("{stores:?} {:?}", stores.offers());
+        assert!(shown.contains("AKIA1") && !shown.contains("lab-secret"), "{shown}");
+        let offers = stores.offers();
+        assert_eq!(offers[0].credential_fingerprint, offers[1].credential_fingerprint);
+
+        let spec = EndpointSpec {
+            region: "us-east-1".into(),
+            url: Some(lab.endpoint("lab").url()),
+            path_style: true,
+            ..EndpointSpec::default()
+        };
+        let (src, dst) = ("src".parse().unwrap(), "dst".parse().unwrap());
+        let open = |name: &Name, bucket: &str| stores.open(name, &spec, bucket).unwrap();
+        let not_allowed = |error: Error| {
+            assert_eq!((error.class, error.code.as_str()), (Class::Denied, "not_allowed"));
+        };
+        let put = |key: &str| {
+            let body = PutBody::Bytes(bytes::Bytes::from_static(b"x"));
+            (PutRequest { key: key.into(), ..PutRequest::default() }, body)
+        };
+        let get = |key: &str| GetRequest { key: key.into(), ..GetRequest::default() };
+        let list = |prefix: &str| ListRequest {
+            prefix: prefix.into(),
+            max_keys: 1,
+            ..ListRequest::default()
+        };
+        let copy = |source: &str| CopyRequest {
+            source_bucket: "a".into(),
+            source_key: source.into(),
+            source_if_match: "9dd4e461268c8034f5c8564e155c67a6".into(),
+            key: "out/k".into(),
+            ..CopyRequest::default()
+        };
+
+        let (request, body) = put("in/k");
+        not_allowed(open(&src, "a").put(request, body).await.unwrap_err());
+        not_allowed(open(&src, "b").get(get("in/k")).await.err().unwrap());
+        not_allowed(open(&src, "a").get(get("i")).await.err().unwrap());
+        not_allowed(open(&src, "a").list(list("")).await.unwrap_err());
+        let (request, body) = put("other");
+        not_allowed(open(&dst, "b").put(request, body).await.unwrap_err());
+        // Opened alone, the destination's own rules are all that counts.
+        not_allowed(open(&dst, "b").copy(copy("in/k")).await.unwrap_err());
+        let config = &stores.endpoints[&src];
+        let together = stores
+            .guarded(&dst, &spec, "b")
+            .unwrap()
+            .with_sources(Policy::new(src.clone(), config.allow.clone()));
+        not_allowed(together.copy(copy("secret/k")).await.unwrap_err());
+        assert_eq!(lab.endpoint("lab").counts().total(), 0);
+
+        lab.endpoint("lab").seed("a", "in/k", "x");
+        assert_eq!(open(&src, "a").get(get("in/k")).await.unwrap().0.length, 1);
+        open(&src, "a").list(list("in/")).await.unwrap();
+        together.copy(copy("in/k")).await.unwrap();
+        assert!(lab.endpoint("lab").object("b", "out/k").is_some());
+        assert!(matches!(
+            stores.open(&"none".parse().unwrap(), &spec, "a").err(),
+            Some(OpenError::NoCredential(_))
+        ));
+    }
 
     #[test]
     fn regions_belong_to_partitions() {

@@ -113,92 +113,96 @@ fn all_settings_are_understood_and_no_secret_is_shown() {
     assert_eq!((again.server, again.limits, again.tls), (config.server, config.limits, config.tls));
 }
 
-#[test]
-fn every_bad_file_gives_all_its_problems_with_their_lines() {
-    const HEAD: &str = "server = \"http://s:1\"\nname = \"a\"\n";
-    let table: &[(&str, &[&str])] = &[
-        (
-            "",
-            &[
-                "server: is missing; it must be a URL such as https://control.example:7400",
-                "name: is missing; agents are told apart by it",
-                "endpoints: there are none",
-            ],
-        ),
-        ("server = \n[x", &["1:10: ", "2:3: "]),
-        (
-            "server = 1\nname = \"A b\"\nnmae = 2\n[endpoints.x]\n",
-            &[
-                "1:10: server: must be a text in quotes, not integer",
-                "2:8: name: \"A b\" is not a name",
-                "3:1: nmae: unknown; known here: server, name, token_file, labels, tls,",
-                "server: is missing",
-            ],
-        ),
-        (
-            "HEAD[endpoints.X]\nprofile = \"p\"\n[endpoints.y]\nprofile = \"p\"\nrole_arn = \"x\"\n",
-            &[
-                "3:12: endpoints.X: \"X\" is not a name",
-                "5:1: endpoints.y: has more than one credential",
-            ],
-        ),
-        (
-            "HEAD[endpoints.x]\naccess_key_id = \"AKIA\"\n[endpoints.y]\nsecret_access_key = \"s3cr3t\"\n",
-            &[
-                "3:1: endpoints.x: needs both access_key_id and secret_access_key",
-                "5:1: endpoints.y: needs both",
-            ],
-        ),
-        (
-            "HEAD[endpoints.x]\naccess_key_id = \"A\"\nsecret_access_key_file = \"none\"\n[endpoints.y]\n\
+/// What a file needs beside endpoints.
+const HEAD: &str = "server = \"http://s:1\"\nname = \"a\"\n";
+
+/// Bad files and the problems each has, in order.
+const BAD: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "server: is missing; it must be a URL such as https://control.example:7400",
+            "name: is missing; agents are told apart by it",
+            "endpoints: there are none",
+        ],
+    ),
+    ("server = \n[x", &["1:10: ", "2:3: "]),
+    (
+        "server = 1\nname = \"A b\"\nnmae = 2\n[endpoints.x]\n",
+        &[
+            "1:10: server: must be a text in quotes, not integer",
+            "2:8: name: \"A b\" is not a name",
+            "3:1: nmae: unknown; known here: server, name, token_file, labels, tls,",
+            "server: is missing",
+        ],
+    ),
+    (
+        "HEAD[endpoints.X]\nprofile = \"p\"\n[endpoints.y]\nprofile = \"p\"\nrole_arn = \"x\"\n",
+        &[
+            "3:12: endpoints.X: \"X\" is not a name",
+            "5:1: endpoints.y: has more than one credential",
+        ],
+    ),
+    (
+        "HEAD[endpoints.x]\naccess_key_id = \"AKIA\"\n[endpoints.y]\nsecret_access_key = \"s3cr3t\"\n",
+        &[
+            "3:1: endpoints.x: needs both access_key_id and secret_access_key",
+            "5:1: endpoints.y: needs both",
+        ],
+    ),
+    (
+        "HEAD[endpoints.x]\naccess_key_id = \"A\"\nsecret_access_key_file = \"none\"\n[endpoints.y]\n\
              access_key_id = \"A\"\nsecret_access_key_env = \"NONE\"\n[endpoints.z]\naccess_key_id = \"A\"\n\
              secret_access_key_file = \"empty\"\nca_file = \"empty\"\n",
-            &[
-                "5:26: endpoints.x.secret_access_key_file: cannot read /etc/s3sync/none: entity not found",
-                "8:25: endpoints.y.secret_access_key_env: the environment has no variable NONE",
-                "11:26: endpoints.z.secret_access_key_file: is empty",
-                "12:11: endpoints.z.ca_file: /etc/s3sync/empty holds no certificate",
-            ],
-        ),
-        (
-            "HEAD[endpoints.x]\naccess_key_id = \"A\"\nsecret_access_key = 5\nsecret_access_key_env = \"CN_SECRET\"\n\
+        &[
+            "5:26: endpoints.x.secret_access_key_file: cannot read /etc/s3sync/none: entity not found",
+            "8:25: endpoints.y.secret_access_key_env: the environment has no variable NONE",
+            "11:26: endpoints.z.secret_access_key_file: is empty",
+            "12:11: endpoints.z.ca_file: /etc/s3sync/empty holds no certificate",
+        ],
+    ),
+    (
+        "HEAD[endpoints.x]\naccess_key_id = \"A\"\nsecret_access_key = 5\nsecret_access_key_env = \"CN_SECRET\"\n\
              external_id = \"e\"\nallow = []\n",
-            &[
-                "3:1: endpoints.x: external_id and session_name need a role_arn",
-                "5:21: endpoints.x.secret_access_key: must be a text in quotes, not integer",
-                "8:9: endpoints.x.allow: has no rule",
-            ],
-        ),
-        (
-            "HEAD[endpoints.x]\nallow = [{ bucket = \"\", verbs = [\"raed\", 1] }, { prefx = \"a/\" }, \"x\"]\n",
-            &[
-                "4:21: endpoints.x.allow[0].bucket: is empty",
-                "4:34: endpoints.x.allow[0].verbs[0]: \"raed\" is not a verb; known are list, read, write, delete",
-                "4:42: endpoints.x.allow[0].verbs[1]: must be a text",
-                "4:48: endpoints.x.allow[1].verbs: must be some of",
-                "4:50: endpoints.x.allow[1].prefx: unknown; known here: bucket, prefix, verbs",
-                "4:66: endpoints.x.allow[2]: must be a table, not string",
-            ],
-        ),
-        (
-            "HEAD[tls]\ncert_file = \"c\"\n[limits]\nrequests_in_flight = 1\nbytes_in_flight = \"1 parsec\"\n\
+        &[
+            "3:1: endpoints.x: external_id and session_name need a role_arn",
+            "5:21: endpoints.x.secret_access_key: must be a text in quotes, not integer",
+            "8:9: endpoints.x.allow: has no rule",
+        ],
+    ),
+    (
+        "HEAD[endpoints.x]\nallow = [{ bucket = \"\", verbs = [\"raed\", 1] }, { prefx = \"a/\" }, \"x\"]\n",
+        &[
+            "4:21: endpoints.x.allow[0].bucket: is empty",
+            "4:34: endpoints.x.allow[0].verbs[0]: \"raed\" is not a verb; known are list, read, write, delete",
+            "4:42: endpoints.x.allow[0].verbs[1]: must be a text",
+            "4:48: endpoints.x.allow[1].verbs: must be some of",
+            "4:50: endpoints.x.allow[1].prefx: unknown; known here: bucket, prefix, verbs",
+            "4:66: endpoints.x.allow[2]: must be a table, not string",
+        ],
+    ),
+    (
+        "HEAD[tls]\ncert_file = \"c\"\n[limits]\nrequests_in_flight = 1\nbytes_in_flight = \"1 parsec\"\n\
              assignments = -1\n[endpoints.x]\n",
-            &[
-                "3:1: tls: needs both cert_file and key_file",
-                "6:22: limits.requests_in_flight: must be from 2 to 4096",
-                "7:19: limits.bytes_in_flight: must be a size",
-                "8:15: limits.assignments: must be a whole number",
-            ],
-        ),
-        (
-            "HEAD[limits]\nbytes_in_flight = \"63MiB\"\nassignments = 257\n[endpoints.x]\n",
-            &[
-                "4:19: limits.bytes_in_flight: must be at least 64MiB",
-                "5:15: limits.assignments: must be from 1 to 256",
-            ],
-        ),
-    ];
-    for (text, expected) in table {
+        &[
+            "3:1: tls: needs both cert_file and key_file",
+            "6:22: limits.requests_in_flight: must be from 2 to 4096",
+            "7:19: limits.bytes_in_flight: must be a size",
+            "8:15: limits.assignments: must be a whole number",
+        ],
+    ),
+    (
+        "HEAD[limits]\nbytes_in_flight = \"63MiB\"\nassignments = 257\n[endpoints.x]\n",
+        &[
+            "4:19: limits.bytes_in_flight: must be at least 64MiB",
+            "5:15: limits.assignments: must be from 1 to 256",
+        ],
+    ),
+];
+
+#[test]
+fn every_bad_file_gives_all_its_problems_with_their_lines() {
+    for (text, expected) in BAD {
         let text = text.replace("HEAD", HEAD);
         let problems = read(&text, &Flags::default()).unwrap_err();
         let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();

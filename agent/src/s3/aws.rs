@@ -5,6 +5,7 @@ mod body;
 mod client;
 mod credentials;
 mod fail;
+mod headers;
 mod read;
 mod write;
 
@@ -422,3 +423,6 @@ impl fmt::Debug for AwsStore {
         f.debug_struct("AwsStore").field("bucket", &self.bucket).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -198,7 +198,7 @@ mod tests {
             rule(Some("b"), "", &[Write]),
             rule(None, "shared/", &[Read]),
         ];
-        let some = policy(rules.clone());
+        let some = policy(rules);
         let none = policy(Vec::new());
         let table = [
             (&some, "a", "x/", List, true),

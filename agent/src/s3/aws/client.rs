@@ -21,6 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use s3sync_proto::model::EndpointSpec;
 
 use super::credentials;
+use super::headers::Readable;
 use crate::config::Credential;
 
 /// How long to wait for a connection, TLS included. The SDK's 3.1 s are too short for a lossy line across the
@@ -100,6 +101,7 @@ impl AwsClient {
             )
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(Readable)
             .force_path_style(endpoint.path_style);
         let config = match &endpoint.url {
             Some(url) => config.endpoint_url(url),

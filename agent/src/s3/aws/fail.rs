@@ -35,7 +35,9 @@ where
     let said = error.message().filter(|message| !message.is_empty());
     let message = match (said, status) {
         (Some(said), _) => said.to_owned(),
-        (None, Some(status)) if code.is_none() => format!("the answer was HTTP {status}"),
+        (None, Some(status)) if code.is_none() && status >= 300 => {
+            format!("the answer was HTTP {status}")
+        }
         _ => chain(error),
     };
     Error {
@@ -123,18 +125,19 @@ where
     if find::<OurBody>(error).is_some() {
         return (Cause::OurBody, "body".into());
     }
+    let status = status.unwrap_or_default();
     match error {
         SdkError::ConstructionFailure(_) => (Cause::NotARequest, "not_a_request".into()),
         SdkError::TimeoutError(_) => (Cause::Timeout, "timeout".into()),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             (Cause::Timeout, "timeout".into())
         }
-        SdkError::ResponseError(_) => {
-            let status = status.unwrap_or_default();
+        SdkError::ResponseError(_) => (Cause::NotUnderstood { status }, "invalid_answer".into()),
+        // It began well, and then a header or the body was not what it should be.
+        SdkError::ServiceError(_) if status < 300 && code.is_none() => {
             (Cause::NotUnderstood { status }, "invalid_answer".into())
         }
         SdkError::ServiceError(_) => {
-            let status = status.unwrap_or_default();
             let name = code.map_or_else(|| format!("http_{status}"), str::to_owned);
             (Cause::Answer { status, code }, name)
         }
