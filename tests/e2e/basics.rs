@@ -2,10 +2,11 @@
 
 use s3sync_proto::model::RunState;
 use s3sync_tests::objects;
+use s3sync_tests::rounds::{assert_equal, assert_no_upload};
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times};
 
-use super::{RUN_BOUND, assert_equal, assert_no_upload, ended, start_run, world};
+use super::{RUN_BOUND, ended, start_run, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_copies_nothing_and_a_change_is_all_that_moves() {

@@ -1,5 +1,7 @@
 //! The whole system with real processes: server and agents are killed, the lab misbehaves, and it still ends right.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
 mod basics;
 mod ctl;
 mod kill;
@@ -9,9 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use s3sync_proto::model::{Name, Run};
-use s3sync_tests::objects::differences;
-use s3sync_tests::wait::until;
-use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION, World};
+use s3sync_tests::world::{Times, World};
 use tempfile::TempDir;
 
 /// A run of a few thousand objects ends within this, also on a machine that is busy with other tests.
@@ -37,37 +37,5 @@ async fn start_run(world: &World) -> Run {
 
 /// Waits for a run's end, through restarts of the server.
 async fn ended(world: &World, run: &Run) -> Run {
-    until("the run has ended", RUN_BOUND, || async {
-        match world.client().unwrap().get_run(&run.name.job, Some(run.name.number)).await {
-            Ok(run) if run.state.is_terminal() => Ok(run),
-            Ok(run) => Err(format!("{run:?}")),
-            Err(error) => Err(error.to_string()),
-        }
-    })
-    .await
-}
-
-/// Asserts that both destinations equal the source, byte for byte.
-fn assert_equal(world: &World) {
-    let (west, china) = (world.side("usw2"), world.side("cnn1"));
-    let source = (&*west, SOURCE, "srcfolder/");
-    for destination in
-        [(&*west, WEST_DESTINATION, "destfolder/"), (&*china, CHINA_DESTINATION, "destfolder/")]
-    {
-        let found = differences(source, destination);
-        assert!(
-            found.is_empty(),
-            "{}: {} differences: {:?}",
-            destination.1,
-            found.len(),
-            &found[..found.len().min(10)]
-        );
-    }
-}
-
-/// Asserts that no multipart upload is open.
-fn assert_no_upload(world: &World) {
-    for (side, bucket) in [("usw2", WEST_DESTINATION), ("cnn1", CHINA_DESTINATION)] {
-        assert_eq!(world.side(side).open_uploads(bucket), [], "{bucket}");
-    }
+    s3sync_tests::rounds::ended(world, run, RUN_BOUND).await
 }

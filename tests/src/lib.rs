@@ -3,5 +3,6 @@
 pub mod demo;
 pub mod objects;
 pub mod process;
+pub mod rounds;
 pub mod wait;
 pub mod world;
