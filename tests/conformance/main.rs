@@ -1,0 +1,173 @@
+//! One list of cases about S3, run against the lab and against independent servers, so that the lab cannot drift into
+//! a fantasy. What a real server does differently is declared with its reason, and must stay true: a declared
+//! difference that is none any more fails as well.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
+
+mod conditions;
+mod integrity;
+mod keys;
+mod multipart;
+mod reading;
+mod servers;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::ResponseChecksumValidation;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use futures_util::future::BoxFuture;
+use s3sync_lab::{EndpointConfig, Lab};
+use servers::Server;
+
+/// What a case says: nothing when all is as on S3, else what is not.
+type Outcome = Result<(), String>;
+
+/// A case: its name and what it does in a bucket of its own.
+type Case = (&'static str, for<'a> fn(&'a Bucket) -> BoxFuture<'a, Outcome>);
+
+/// A bucket of a case, with who may use it and who may not.
+struct Bucket {
+    client: Client,
+    stranger: Client,
+    name: String,
+}
+
+/// Fails a case with what was seen, unless it is so.
+macro_rules! ensure {
+    ($condition:expr, $($seen:tt)*) => {
+        if !$condition {
+            return Err(format!($($seen)*));
+        }
+    };
+}
+use ensure;
+
+/// Makes a list of cases of async functions.
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[crate::Case] = &[$((stringify!($name), |bucket| Box::pin($name(bucket)))),*];
+    };
+}
+use cases;
+
+fn client(url: &str, region: &str, key: &str, secret: &str) -> Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .endpoint_url(url)
+        .force_path_style(true)
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(Credentials::new(key, secret, None, None, "conformance"))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
+        .build();
+    Client::from_conf(config)
+}
+
+/// S3's code of a failed request, or its HTTP status where there is no code.
+fn code<T, E: ProvideErrorMetadata + std::fmt::Debug>(result: Result<T, SdkError<E>>) -> String {
+    match result {
+        Ok(_) => "success".to_owned(),
+        Err(error) => {
+            let status = error.raw_response().map(|response| response.status().as_u16());
+            match (error.code().map(str::to_owned), status) {
+                (Some(code), _) => code,
+                (None, Some(status)) => status.to_string(),
+                (None, None) => format!("{error:?}"),
+            }
+        }
+    }
+}
+
+/// The text of a failed request.
+fn text<E: std::fmt::Debug>(error: E) -> String {
+    format!("{error:?}").chars().take(300).collect()
+}
+
+impl Bucket {
+    async fn put(&self, key: &str, body: impl Into<Vec<u8>>) -> Result<String, String> {
+        let body = ByteStream::from(body.into());
+        let answer = self
+            .client
+            .put_object()
+            .bucket(&self.name)
+            .key(key)
+            .body(body)
+            .send()
+            .await
+            .map_err(text)?;
+        Ok(answer.e_tag.unwrap_or_default())
+    }
+
+    async fn body(&self, key: &str) -> Result<Vec<u8>, String> {
+        let answer =
+            self.client.get_object().bucket(&self.name).key(key).send().await.map_err(text)?;
+        Ok(answer.body.collect().await.map_err(text)?.to_vec())
+    }
+}
+
+fn all() -> impl Iterator<Item = &'static Case> {
+    [keys::CASES, reading::CASES, conditions::CASES, integrity::CASES, multipart::CASES]
+        .into_iter()
+        .flatten()
+}
+
+/// Runs all cases; what differs must be exactly what is declared.
+async fn run(server: &Server, declared: &[(&str, &str)]) {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for (name, case) in all() {
+        count += 1;
+        let bucket = Bucket {
+            client: client(&server.url, &server.region, &server.key.0, &server.key.1),
+            stranger: client(&server.url, &server.region, &server.key.0, "not-the-secret"),
+            name: format!("case-{}", name.replace('_', "-")),
+        };
+        bucket.client.create_bucket().bucket(&bucket.name).send().await.unwrap();
+        let outcome = case(&bucket).await;
+        let expected = declared.iter().find(|(declared, _)| declared == name);
+        match (outcome, expected) {
+            (Ok(()), None) | (Err(_), Some(_)) => {}
+            (Err(seen), None) => wrong.push(format!("{name}: {seen}")),
+            (Ok(()), Some((_, reason))) => {
+                wrong.push(format!("{name}: is as on S3, yet declared: {reason}"))
+            }
+        }
+    }
+    assert!(count >= 40, "only {count} cases");
+    let unknown: Vec<_> =
+        declared.iter().filter(|(name, _)| all().all(|(known, _)| known != name)).collect();
+    assert!(unknown.is_empty(), "declared and no case: {unknown:?}");
+    assert!(
+        wrong.is_empty(),
+        "{} of {count} cases on {}:\n{}",
+        wrong.len(),
+        server.name,
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lab_is_like_s3() {
+    let config = EndpointConfig::new("lab", "us-east-1").key("AKIALAB", "lab-secret");
+    let lab = Lab::start(vec![config]).await.unwrap();
+    let server = Server {
+        name: "the lab",
+        url: lab.endpoint("lab").url(),
+        region: "us-east-1".into(),
+        key: ("AKIALAB".into(), "lab-secret".into()),
+        processes: Vec::new(),
+        folder: None,
+    };
+    run(&server, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ministack_is_like_s3_but_for_what_is_declared() {
+    run(&servers::ministack().await, servers::MINISTACK_DIFFERS).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seaweedfs_is_like_s3_but_for_what_is_declared() {
+    run(&servers::seaweedfs().await, servers::SEAWEEDFS_DIFFERS).await;
+}
