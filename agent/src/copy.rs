@@ -53,21 +53,21 @@ pub(crate) struct State {
     pub(crate) seen: Option<String>,
     /// Stamp the copy even if ETags look comparable.
     pub(crate) stamp: bool,
-    /// The MD5 that was read and is not the ETag. Read twice, the ETag is no MD5; read once, a byte may be wrong.
-    pub(crate) or_md5: Option<[u8; 16]>,
-    /// The same of a multipart ETag.
-    pub(crate) or_etag: Option<String>,
     /// What the destination refused.
     pub(crate) refused: Refused,
     /// A write may have had its effect although its answer was an error.
     pub(crate) ambiguous: bool,
 }
 
-/// What a destination does not know; left out from then on.
+/// What a destination does not know, or may not know; left out from then on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Refused {
     pub(crate) checksums: bool,
+    /// A checksum that was to be streamed was refused by name, not by what could be a byte that changed on the way.
+    pub(crate) trailers: bool,
     pub(crate) conditions: bool,
+    /// How often it refused something, while no checksum was sent.
+    times: u32,
 }
 
 /// A copy that was made.
@@ -366,9 +366,7 @@ impl State {
             source: task.source,
             seen: task.seen,
             stamp: false,
-            or_md5: None,
-            or_etag: None,
-            refused: Refused { checksums: plain, conditions: false },
+            refused: Refused { checksums: plain, ..Refused::default() },
             ambiguous: false,
         }
     }
@@ -385,6 +383,22 @@ impl State {
         } else {
             destination.condition(self.seen.as_deref())
         }
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// Notes that a plain write was refused as unknown; whether another way is left. A signature covers the body, and a
+    /// byte that changed on the way is refused in the same words; so only the third time is believed.
+    pub(crate) fn plain_write(&mut self, condition: &Condition) -> bool {
+        self.times += 1;
+        if self.times < 3 {
+            return true;
+        }
+        self.times = 0;
+        self.conditions = true;
+        *condition != Condition::None
     }
 }
 

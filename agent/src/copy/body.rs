@@ -107,23 +107,15 @@ pub(crate) fn corrupt(side: &Side, key: &Key, mismatch: &Mismatch) -> Box<Error>
 
 impl Passage {
     /// How it ended; to be asked when the request that took the body is over.
-    pub(crate) fn end(&self, source: &Side, key: &Key) -> (End, Option<[u8; 16]>) {
-        match std::mem::take(&mut *self.lock()) {
-            State::Passing => (End::Untaken, None),
-            State::Passed(digested, at) => (End::Passed(digested, at), None),
-            State::Stopped(Stop::Lost) => (End::Stopped(Box::new(Fault::Lost)), None),
-            State::Stopped(Stop::Read(error)) => {
-                (End::Stopped(Box::new(Fault::from_source(error))), None)
-            }
-            State::Stopped(Stop::Wrong(mismatch)) => {
-                let md5 = match mismatch {
-                    Mismatch::Md5(md5, _) => Some(md5),
-                    Mismatch::Length(..) | Mismatch::Checksum(..) => None,
-                };
-                let error = corrupt(source, key, &mismatch);
-                (End::Stopped(Box::new(Fault::Failed(error))), md5)
-            }
-        }
+    pub(crate) fn end(&self, source: &Side, key: &Key) -> End {
+        let fault = match std::mem::take(&mut *self.lock()) {
+            State::Passing => return End::Untaken,
+            State::Passed(digested, at) => return End::Passed(digested, at),
+            State::Stopped(Stop::Lost) => Fault::Lost,
+            State::Stopped(Stop::Read(error)) => Fault::from_source(error),
+            State::Stopped(Stop::Wrong(wrong)) => Fault::Failed(corrupt(source, key, &wrong)),
+        };
+        End::Stopped(Box::new(fault))
     }
 
     fn set(&self, state: State) {

@@ -29,9 +29,6 @@ pub(super) async fn again(context: &Context, state: &mut State) -> Result<bool, 
         None => get_proof(context, state).await?,
     };
     let key = state.source.key.clone();
-    if source.etag != state.source.etag {
-        (state.or_md5, state.or_etag) = (None, None);
-    }
     state.source = Found {
         key,
         size: source.length,
@@ -114,7 +111,6 @@ pub(super) async fn comparable(
     context: &Context,
     state: &State,
     written: &str,
-    source_is_md5: bool,
 ) -> Result<(), Fault> {
     let (source, destination) = (&context.source, &context.destination);
     if written == state.source.etag {
@@ -124,9 +120,8 @@ pub(super) async fn comparable(
         }
         return Ok(());
     }
+    // Nothing is concluded of the source: were its ETags held to be opaque by mistake, reads would not be checked
+    // against them any more.
     context.learn_etags(destination, EtagKind::Opaque).await;
-    if !source_is_md5 && source.etags() != Some(EtagKind::Md5) {
-        context.learn_etags(source, EtagKind::Opaque).await;
-    }
     Err(Fault::Unstamped(written.to_owned()))
 }

@@ -9,20 +9,17 @@ use tokio::task::JoinSet;
 use super::body::{self, End};
 use super::choose::Layout;
 use super::digest::{self, Crc, Digested, Expected, Running};
-use super::single::STREAM_BYTES;
+use super::single::{COLLECT_PLAIN_UP_TO, STREAM_BYTES};
 use super::upload::{self, Open};
 use super::{Copied, Fault, State, carry, single};
 use crate::limits::acquire_pair;
 use crate::retry::{Next, Tries};
 use crate::s3::{
-    Algorithm, Class, CompleteRequest, Condition, CopyPartRequest, CreateUploadRequest, GetRequest,
-    Object, Operation, Part, PartRequest, PutBody, Verify,
+    Algorithm, Class, CompleteRequest, Condition, CopyPartRequest, CreateUploadRequest, Error,
+    GetRequest, Object, Operation, Part, PartRequest, PutBody, Verify,
 };
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
-
-/// Where streamed checksums are not taken, parts up to this size are read first, so that their MD5 can be sent.
-const COLLECT_UP_TO: u64 = 16 * 1024 * 1024;
 
 /// What all parts of one object share.
 struct Plan {
@@ -112,6 +109,7 @@ fn without_checksums(state: &mut State, plan: &Plan, fault: Fault) -> Fault {
         && plan.checksum.is_some()
     {
         state.refused.checksums = true;
+        state.refused.trailers = true;
         return Fault::OtherWay;
     }
     fault
@@ -125,7 +123,7 @@ async fn fill(
     object: &Object,
 ) -> Result<Copied, Fault> {
     let done = all_parts(context, plan).await?;
-    let checksum = verify(context, state, plan, object, &done)?;
+    let checksum = verify(context, plan, object, &done)?;
     let etag = digest::multipart_etag(done.iter().map(|done| done.part.etag.as_str()));
     let request = CompleteRequest {
         key: context.destination.full(&plan.state.key),
@@ -178,7 +176,6 @@ async fn all_parts(context: &Arc<Context>, plan: &Arc<Plan>) -> Result<Vec<Done>
 /// Whether the parts together are the source. Returns their combined checksum.
 fn verify(
     context: &Context,
-    state: &mut State,
     plan: &Plan,
     object: &Object,
     done: &[Done],
@@ -210,13 +207,8 @@ fn verify(
         && let Some(etag) = digest::multipart_etag(md5s.iter().map(String::as_str))
         && etag != plan.state.etag
     {
-        // Read twice with the same outcome, the ETag is not made of MD5s; read once, a byte may be wrong.
-        let known = context.kinds().source == Some(EtagKind::Md5);
-        if known || state.or_etag.as_ref() != Some(&etag) {
-            let message = format!("the parts have the ETag {etag} instead of {}", plan.state.etag);
-            state.or_etag = Some(etag);
-            return Err(Fault::Failed(wrong(message)));
-        }
+        let message = format!("the parts have the ETag {etag} instead of {}", plan.state.etag);
+        return Err(Fault::Failed(wrong(message)));
     }
     Ok(combined)
 }
@@ -258,7 +250,7 @@ async fn copy_part(context: &Context, plan: &Plan, number: u32) -> Result<Done, 
             context.no_server_side(&error.code);
             Err(Fault::OtherWay)
         }
-        Err(error) => Err(part_refused(error)),
+        Err(error) => Err(part_refused(error, true)),
     }
 }
 
@@ -266,7 +258,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     let (source, destination) = (&context.source, &context.destination);
     let range = plan.layout.range(number, plan.state.size);
     let length = range.end - range.start;
-    let collect = plan.state.plain && length <= COLLECT_UP_TO;
+    let collect = plan.state.plain && length <= COLLECT_PLAIN_UP_TO;
     let bytes = if collect { length } else { STREAM_BYTES.min(length) };
     let _bytes = context.engine.bytes.acquire(bytes).await;
     let _permits = acquire_pair(&source.limiter, &destination.limiter).await;
@@ -303,7 +295,10 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
             .map_err(|mismatch| Fault::Failed(body::corrupt(source, &plan.state.key, &mismatch)))?;
         request.verify = Verify::ContentMd5(digest::content_md5(&bytes));
         let upload = destination.store.upload_part(request, PutBody::Bytes(bytes));
-        let part = destination.once(Operation::UploadPart, upload).await.map_err(part_refused)?;
+        let part = destination
+            .once(Operation::UploadPart, upload)
+            .await
+            .map_err(|error| part_refused(error, plan.checksum.is_none()))?;
         return Ok(Done { part, digested });
     }
     if let Some(algorithm) = plan.checksum {
@@ -312,13 +307,13 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     let (body, passage) = body::guard(body, running, expected, None);
     let upload = destination.store.upload_part(request, PutBody::Stream { length, body });
     let sent = destination.once(Operation::UploadPart, upload).await;
-    let digested = match (passage.end(source, &plan.state.key).0, &sent) {
+    let digested = match (passage.end(source, &plan.state.key), &sent) {
         (End::Passed(digested, _), _) => digested,
         (End::Stopped(fault), _) => return Err(*fault),
         (End::Untaken, Err(_)) => Digested::default(),
         (End::Untaken, Ok(_)) => return Err(Fault::Failed(stored_wrong(context, plan))),
     };
-    let part = sent.map_err(part_refused)?;
+    let part = sent.map_err(|error| part_refused(error, plan.checksum.is_none()))?;
     stored_as_sent(context, plan, &part, &digested, by_etag)?;
     Ok(Done { part, digested })
 }
@@ -351,10 +346,15 @@ fn stored_wrong(context: &Context, plan: &Plan) -> Box<crate::s3::Error> {
 }
 
 /// What a refused part means. A part is invisible, so nothing is at stake but the upload.
-fn part_refused(error: Box<crate::s3::Error>) -> Fault {
+fn part_refused(error: Box<Error>, plain: bool) -> Fault {
     if error.class == Class::NoSuchUpload {
         // Somebody aborted it: the next holder of the range, or a lifecycle rule.
         return Fault::Changed(error);
+    }
+    let unknown = plain && error.class == Class::Unsupported;
+    if (unknown || error.class == Class::Denied) && error.operation == Operation::UploadPart {
+        // The same credential has just opened the upload. A signature covers the part's bytes: one of them changed.
+        return Fault::Failed(Box::new(Error { class: Class::Corrupt, ..*error }));
     }
     Fault::from_source(error)
 }

@@ -46,7 +46,7 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     }
     context.learn_encryption(destination, written.encryption.as_deref()).await;
     if !stamped && !context.compare_ignores_stamps() {
-        look::comparable(context, state, &written.etag, false).await?;
+        look::comparable(context, state, &written.etag).await?;
     }
     let stalled = began.elapsed() > STALLED;
     Ok(Copied { etag: written.etag, bytes: state.source.size, server_side: true, stalled })

@@ -4,7 +4,7 @@ use s3sync_proto::model::EtagKind;
 use tokio::time::Instant;
 
 use super::body::{self, End};
-use super::digest::{self, Crc, Digested, Expected, Mismatch, Running};
+use super::digest::{self, Crc, Digested, Expected, Running};
 use super::{Copied, Fault, STALLED, State, carry, look};
 use crate::compare::is_md5_like;
 use crate::limits::acquire_pair;
@@ -19,25 +19,30 @@ use crate::worker::known::FirstWrite;
 /// is known before the PUT begins, and no request is held open for another.
 const COLLECT_UP_TO: u64 = 256 * 1024;
 
+/// Where streamed checksums are not taken, bodies and parts up to this size are read first, so that their MD5 can be
+/// sent.
+pub(super) const COLLECT_PLAIN_UP_TO: u64 = 16 * 1024 * 1024;
+
 /// Memory that a streaming body takes: socket buffers and the chunk that is held back.
 pub(super) const STREAM_BYTES: u64 = 512 * 1024;
 
 /// Copies an object by one GET and one PUT.
 pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied, Fault> {
-    let collect = state.source.size <= COLLECT_UP_TO;
+    let plain = state.refused.checksums;
+    let most = if plain { COLLECT_PLAIN_UP_TO } else { COLLECT_UP_TO };
+    let collect = state.source.size <= most;
     let written =
         if collect { collected(context, state).await? } else { streamed(context, state).await? };
     let Sent { written, stamped, digested, stalled } = written;
     let source_is_md5 = digested.md5.is_some_and(|md5| digest::hex(&md5) == state.source.etag);
-    if digested.md5.is_some() && is_md5_like(&state.source.etag) {
-        let kind = if source_is_md5 { EtagKind::Md5 } else { EtagKind::Opaque };
-        context.learn_etags(&context.source, kind).await;
+    if source_is_md5 {
+        context.learn_etags(&context.source, EtagKind::Md5).await;
     }
     context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
     stored_as_sent(context, state, &written, &digested)?;
     learn_refusals(context, state).await;
     if !stamped && !context.compare_ignores_stamps() {
-        look::comparable(context, state, &written.etag, source_is_md5).await?;
+        look::comparable(context, state, &written.etag).await?;
     }
     Ok(Copied { etag: written.etag, bytes: digested.length, server_side: false, stalled })
 }
@@ -61,7 +66,9 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     let md5 = expected.md5_etag.as_ref().map(|_| ());
     let read = body::collect(body, Running::new(Some(algorithm), md5), expected.length).await;
     let (bytes, digested) = read.map_err(Fault::from_source)?;
-    check(context, state, &expected, &digested)?;
+    expected
+        .check(&digested)
+        .map_err(|wrong| Fault::Failed(body::corrupt(source, &state.source.key, &wrong)))?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     drop(permit);
 
@@ -101,10 +108,10 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let stamped = stamp.is_some();
     let mut request = put_request(context, state, &object, tags, stamp);
     let trailers = destination.known.trailers() != Some(false) && !state.refused.checksums;
-    let md5_known = context.kinds().source == Some(EtagKind::Md5);
-    request.verify = match (&expected.checksum, digest::content_md5_of_etag(&state.source.etag)) {
+    let by_etag = expected.md5_etag.as_deref().and_then(digest::content_md5_of_etag);
+    request.verify = match (&expected.checksum, by_etag) {
         (Some(checksum), _) if !state.refused.checksums => Verify::Checksum(checksum.clone()),
-        (_, Some(md5)) if md5_known => Verify::ContentMd5(md5),
+        (_, Some(md5)) => Verify::ContentMd5(md5),
         _ if trailers => Verify::Trailer(Algorithm::Crc64Nvme),
         _ => Verify::Caller,
     };
@@ -116,13 +123,9 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let (body, passage) = body::guard(body, Running::new(algorithm, md5), expected, gate);
     let put = destination.store.put(request.clone(), PutBody::Stream { length, body });
     let put = destination.once(Operation::Put, put).await;
-    let (end, wrong_md5) = passage.end(source, &state.source.key);
-    let (digested, released) = match end {
+    let (digested, released) = match passage.end(source, &state.source.key) {
         End::Passed(digested, released) => (digested, released),
-        End::Stopped(fault) => {
-            state.or_md5 = wrong_md5.or(state.or_md5);
-            return Err(*fault);
-        }
+        End::Stopped(fault) => return Err(*fault),
         End::Untaken => match put {
             Err(error) => return Err(refused(error, state, &request)),
             Ok(_) => return Err(Fault::Failed(untaken(context, state))),
@@ -155,22 +158,7 @@ fn expected(context: &Context, state: &State, object: &Object) -> Expected {
         length: state.source.size,
         checksum: object.checksum.clone(),
         md5_etag: by_etag.then(|| object.etag.clone()),
-        or_md5: state.or_md5.filter(|_| context.kinds().source.is_none()),
     }
-}
-
-fn check(
-    context: &Context,
-    state: &mut State,
-    expected: &Expected,
-    digested: &Digested,
-) -> Result<(), Fault> {
-    expected.check(digested).map_err(|mismatch| {
-        if let Mismatch::Md5(md5, _) = &mismatch {
-            state.or_md5 = Some(*md5);
-        }
-        Fault::Failed(body::corrupt(&context.source, &state.source.key, &mismatch))
-    })
 }
 
 fn put_request(
@@ -192,14 +180,16 @@ fn put_request(
 
 /// What a refused PUT means; what the destination may not know is left out the next time, one after the other.
 fn refused(error: Box<crate::s3::Error>, state: &mut State, request: &PutRequest) -> Fault {
-    if error.class != Class::Unsupported {
+    let trailer = matches!(request.verify, Verify::Trailer(_));
+    let unknown = error.class == Class::Unsupported;
+    // Some servers that do not know trailers say that the signature is wrong.
+    if !(unknown || trailer && error.class == Class::Denied) {
         return Fault::from_commit(error, state);
     }
-    if matches!(request.verify, Verify::Checksum(_) | Verify::Trailer(_)) {
+    if trailer || matches!(request.verify, Verify::Checksum(_)) {
+        state.refused.trailers |= trailer && unknown;
         state.refused.checksums = true;
-    } else if request.condition != Condition::None {
-        state.refused.conditions = true;
-    } else {
+    } else if !state.refused.plain_write(&request.condition) {
         return Fault::Failed(error);
     }
     Fault::OtherWay
@@ -210,7 +200,7 @@ pub(super) async fn learn_refusals(context: &Context, state: &State) {
     let refused = state.refused;
     context
         .learn(&context.destination, |facts| {
-            if refused.checksums {
+            if refused.trailers {
                 facts.trailers = Some(false);
             }
             if refused.conditions {

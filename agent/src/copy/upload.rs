@@ -11,7 +11,7 @@ use crate::clock;
 use crate::compare::{STAMP, stamp};
 use crate::retry::{Next, Tries};
 use crate::s3::{
-    Class, CompleteRequest, Condition, CreateUploadRequest, HeadRequest, Object, Operation, Written,
+    Class, CompleteRequest, CreateUploadRequest, HeadRequest, Object, Operation, Written,
 };
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
@@ -53,6 +53,7 @@ pub(super) async fn open(
         twin |= error.class == Class::Transient;
         if error.class == Class::Unsupported && request.checksum.is_some() {
             state.refused.checksums = true;
+            state.refused.trailers = true;
             return Err(Fault::OtherWay);
         }
         match tries.failed(error.class, fastrand::f64()) {
@@ -105,8 +106,7 @@ pub(super) async fn complete(
             }
             return Err(Fault::Changed(error));
         }
-        if error.class == Class::Unsupported && request.condition != Condition::None {
-            state.refused.conditions = true;
+        if error.class == Class::Unsupported && state.refused.plain_write(&request.condition) {
             continue;
         }
         if error.class == Class::Corrupt && request.checksum.take().is_some() {

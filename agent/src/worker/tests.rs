@@ -4,6 +4,7 @@ mod changes;
 mod desk;
 mod fake;
 mod history;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -143,6 +144,9 @@ impl Bench {
     fn finish_run(&mut self) -> Counters {
         let recorded = self.desk.with(std::mem::take);
         assert!(recorded.done, "{:?}", recorded.outcomes);
+        for failure in &recorded.failures {
+            println!("{failure:?}");
+        }
         for facts in recorded.facts {
             self.facts.get_mut(&facts.endpoint).unwrap().merge(&facts);
         }

@@ -1,0 +1,162 @@
+//! Workers against the lab, through the SDK and real sockets: what the fake cannot show.
+
+use s3sync_lab::{Capabilities, EndpointConfig, Fault, Faults, Lab, Object, Rule, When};
+use s3sync_proto::client::Secret;
+
+use super::*;
+use crate::config::Credential;
+use crate::s3::ObjectStore;
+use crate::s3::aws::{AwsClient, AwsStore};
+
+const BUCKET: &str = "bucket";
+
+struct Sockets {
+    lab: Lab,
+    bench: Bench,
+}
+
+fn endpoint(name: &str, capabilities: Capabilities) -> EndpointConfig {
+    let capabilities = Capabilities { min_part_size: 1, ..capabilities };
+    let keys = (format!("AKIA{name}"), format!("secret-{name}"));
+    EndpointConfig::new(name, "us-east-1")
+        .key(&keys.0, &keys.1)
+        .bucket(BUCKET)
+        .capabilities(capabilities)
+}
+
+impl Sockets {
+    async fn new(source: Capabilities, destination: Capabilities) -> Self {
+        let endpoints = vec![endpoint("a", source), endpoint("b", destination)];
+        let lab = Lab::start(endpoints).await.unwrap();
+        Self { lab, bench: Bench::new(MD5, MD5) }
+    }
+
+    fn store(&self, name: &str) -> Arc<dyn ObjectStore> {
+        let spec = EndpointSpec {
+            region: "us-east-1".into(),
+            url: Some(self.lab.endpoint(name).url()),
+            path_style: true,
+            ..EndpointSpec::default()
+        };
+        let credential = Credential::Keys {
+            access_key_id: format!("AKIA{name}"),
+            secret_access_key: Secret::new(format!("secret-{name}")),
+            session_token: None,
+        };
+        let client = AwsClient::new(&spec, &credential, None).unwrap();
+        Arc::new(AwsStore::new(Arc::new(client), BUCKET))
+    }
+
+    async fn run(&mut self) -> Counters {
+        let bench = &mut self.bench;
+        let work = Work::Range { range: KeyRange::default(), cursor: None };
+        let assignment = bench.assignment(work, Vec::new());
+        let (orders, _split) = orders();
+        let desk = Arc::clone(&bench.desk);
+        let engine = Arc::clone(&bench.engine);
+        let sides =
+            Sides { source: self.store("a"), destination: self.store("b"), server_side: false };
+        let work = run(assignment, sides, desk, orders, engine);
+        tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
+        self.bench.finish_run()
+    }
+
+    fn seed(&self) {
+        let source = self.lab.endpoint("a");
+        for (n, key) in ODD_KEYS.iter().enumerate() {
+            source.seed(BUCKET, key, pattern(n, n * 100));
+        }
+        for n in 0..30 {
+            source.seed(BUCKET, format!("from/small/{n:02}"), pattern(n, 1000 + n));
+        }
+        let sizes = [0, 1, STREAMED, 400 * 1024, 400 * 1024 + 1, IN_PARTS];
+        for (n, size) in sizes.into_iter().enumerate() {
+            source.seed(BUCKET, format!("from/size/{n}"), pattern(n, size));
+        }
+        let object = Object::new(pattern(3, IN_PARTS)).in_parts(210 * 1024);
+        source.seed_object(BUCKET, "from/in-parts", object);
+        let old = Object::new(pattern(4, STREAMED)).without_checksum().with_tag("k", "v");
+        source.seed_object(BUCKET, "from/old", old);
+    }
+
+    fn bodies(&self, endpoint: &str, prefix: &str) -> BTreeMap<Bytes, Bytes> {
+        let objects = self.lab.endpoint(endpoint).objects(BUCKET);
+        let strip =
+            |key: &Bytes| key.starts_with(prefix.as_bytes()).then(|| key.slice(prefix.len()..));
+        objects.iter().filter_map(|(key, o)| Some((strip(key)?, o.body.clone()))).collect()
+    }
+
+    fn assert_equal(&self, what: &str) {
+        let (source, copies) = (self.bodies("a", "from/"), self.bodies("b", "to/x/"));
+        for (key, body) in &source {
+            assert!(copies.get(key) == Some(body), "{what}: {key:?} differs");
+        }
+        assert_eq!(source.len(), copies.len(), "{what}");
+        assert_eq!(self.lab.endpoint("b").open_uploads(BUCKET), [], "{what}");
+    }
+}
+
+fn trouble(seed: u64, up: bool) -> Faults {
+    let rate = |fault, rate| Rule::every(fault, When::Rate(rate));
+    let mut rules = vec![
+        rate(Fault::SlowDown, 0.02),
+        rate(Fault::InternalError, 0.01),
+        rate(Fault::ResetBefore, 0.01),
+        rate(Fault::ResetAfter, 0.02),
+        Rule::of("GetObject", Fault::CutBody, When::Rate(0.05)),
+        Rule::of("GetObject", Fault::WrongByteDown, When::Rate(0.05)),
+        Rule::of("CompleteMultipartUpload", Fault::ErrorIn200, When::Rate(0.1)),
+    ];
+    if up {
+        rules.push(Rule::of("PutObject", Fault::WrongByteUp, When::Rate(0.05)));
+        rules.push(Rule::of("UploadPart", Fault::WrongByteUp, When::Rate(0.05)));
+    }
+    Faults::new(seed, rules)
+}
+
+#[tokio::test]
+async fn through_all_faults_every_kind_of_server_ends_equal_and_stays_so() {
+    let plain = Capabilities::default();
+    let servers = [
+        ("as S3", plain.clone()),
+        ("KMS", Capabilities { opaque_etags: true, ..plain.clone() }),
+        ("no conditions", Capabilities { ignore_conditions: true, ..plain.clone() }),
+        ("no checksums", Capabilities { no_checksums: true, ..plain.clone() }),
+        ("no trailers", Capabilities { no_trailers: true, ..plain.clone() }),
+    ];
+    for (seed, (what, capabilities)) in (1..).zip(servers) {
+        let mut sockets = Sockets::new(plain.clone(), capabilities).await;
+        sockets.seed();
+        sockets.lab.endpoint("a").set_faults(trouble(seed, false));
+        sockets.lab.endpoint("b").set_faults(trouble(seed + 100, true));
+        let first = sockets.run().await;
+        assert_eq!((first.copied, first.failed), (first.listed, 0), "{what}");
+        sockets.assert_equal(what);
+        for endpoint in sockets.lab.endpoints() {
+            endpoint.set_faults(Faults::default());
+        }
+        let second = sockets.run().await;
+        assert_eq!((second.in_step, second.write_requests), (first.listed, 0), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_out_of_order_fails_the_range_and_marks_the_bucket() {
+    let plain = Capabilities::default();
+    let unordered = Capabilities { unordered_listing: true, ..plain.clone() };
+    let sockets = Sockets::new(unordered, plain).await;
+    sockets.seed();
+    let work = Work::Range { range: KeyRange::default(), cursor: None };
+    let assignment = sockets.bench.assignment(work, Vec::new());
+    let desk = Arc::clone(&sockets.bench.desk);
+    let sides =
+        Sides { source: sockets.store("a"), destination: sockets.store("b"), server_side: false };
+    run(assignment, sides, Arc::clone(&desk) as _, orders().0, engine()).await;
+    let recorded = desk.with(std::mem::take);
+    let code = match recorded.outcomes.last() {
+        Some(Outcome::Errored(error)) => error.code.as_str(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(code, "unordered_listing");
+    assert!(recorded.facts.iter().any(|facts| facts.unordered_listing));
+}
