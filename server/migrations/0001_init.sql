@@ -44,6 +44,7 @@ CREATE TABLE runs (
     UNIQUE (job, number)
 );
 CREATE INDEX runs_by_revision ON runs (revision);
+CREATE INDEX runs_by_job ON runs (job, id);
 -- At most one run of a job at a time, whoever tries.
 CREATE UNIQUE INDEX runs_active ON runs (job) WHERE ended IS NULL;
 
@@ -78,9 +79,11 @@ CREATE TABLE ranges (
     lost           INTEGER NOT NULL DEFAULT 0,  -- holders that died
     not_before     INTEGER NOT NULL DEFAULT 0,
     refused_by     TEXT,
-    refused_until  INTEGER NOT NULL DEFAULT 0
+    refused_until  INTEGER NOT NULL DEFAULT 0,
+    reap           INTEGER NOT NULL DEFAULT 0   -- 1: leased only to abort its uploads, whose reports know no cursor
 );
 CREATE INDEX ranges_of_run ON ranges (run, destination, state);
+CREATE INDEX ranges_open ON ranges (run) WHERE state < 2;
 CREATE INDEX ranges_ready ON ranges (not_before) WHERE state = 0;
 CREATE INDEX ranges_leased ON ranges (session) WHERE state = 1;
 
@@ -128,12 +131,13 @@ CREATE TABLE request_ids (
 ) WITHOUT ROWID;
 CREATE INDEX request_ids_expiry ON request_ids (expires);
 
+-- Several of one key when an upload was given up and another begun.
 CREATE TABLE upload_intents (
     range     INTEGER NOT NULL REFERENCES ranges (id) ON DELETE CASCADE,
     key       BLOB    NOT NULL,
-    upload_id TEXT,                             -- NULL: not known; the key's uploads since `at` are meant
+    upload_id TEXT    NOT NULL,                 -- empty: not known; the key's uploads since `at` are meant
     at        INTEGER NOT NULL,
-    PRIMARY KEY (range, key)
+    PRIMARY KEY (range, key, upload_id)
 ) WITHOUT ROWID;
 
 CREATE TABLE bucket_facts (

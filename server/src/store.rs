@@ -3,6 +3,8 @@
 //!
 //! Times come from the caller. Nothing here decides: decisions are pure functions of [`crate::plan`].
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -31,7 +33,8 @@ pub trait Store: Send + Sync + 'static {
     /// Names this database; differs after a restore. Epochs of another incarnation mean nothing.
     fn incarnation(&self) -> &str;
 
-    /// Grows after every commit that changed anything a reader could show. Only a wake-up: readers look again.
+    /// Grows after every commit that changed anything a reader could show, before the change is answered. Only a wake-up:
+    /// readers look again. A change that finds nothing to change does not wake.
     fn changes(&self) -> watch::Receiver<u64>;
 
     /// Whether the database can be written right now.
@@ -143,8 +146,9 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Assignment)>, Error>;
 
-    /// Applies a report, all of it or nothing. Closes the run when it was the last one.
-    /// [`Error::Invalid`] when it contradicts itself or the row.
+    /// Applies a report, all of it or nothing, if its epoch and its previous cursor are the row's. Closes the run when it
+    /// was the last one. A checkpoint that comes again because its answer was lost is answered `Applied` and not counted
+    /// again; a last report that comes again is `Stale`. [`Error::Invalid`] when it contradicts itself or the row.
     async fn report(&self, report: WorkReport, now: Timestamp) -> Result<Verdict, Error>;
 
     /// An assignment comes back unstarted; not counted as lost. It is not offered to the same agent again within
@@ -157,7 +161,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Verdict, Error>;
 
-    /// Cuts a range. A proposal that comes twice is applied once and acknowledged twice.
+    /// Cuts a range. A proposal that comes twice is applied once and acknowledged twice. `Stale` when the destination is
+    /// cut into [`MAX_RANGES_PER_DESTINATION`] already.
     async fn split(&self, proposal: SplitProposal, now: Timestamp) -> Result<Verdict, Error>;
 
     /// Records that an upload is about to begin, or its id.

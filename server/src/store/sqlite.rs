@@ -11,7 +11,6 @@ mod runs;
 mod sessions;
 mod work;
 
-use std::fs::File;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -37,8 +36,6 @@ pub struct Sqlite {
     committer: Committer,
     readers: Readers,
     changes: watch::Sender<u64>,
-    /// Held for as long as the store is open, so that no second server opens the file.
-    _lock: Option<File>,
 }
 
 impl From<rusqlite::Error> for Error {
@@ -75,21 +72,21 @@ impl Sqlite {
     }
 
     fn over(opened: open::Opened) -> Self {
-        let open::Opened { incarnation, writer, readers, lock } = opened;
+        let open::Opened { incarnation, writer, readers } = opened;
         let changes = watch::Sender::new(0);
         let committer = Committer::start(writer, changes.clone());
-        Self { incarnation, committer, readers, changes, _lock: lock }
+        Self { incarnation, committer, readers, changes }
     }
 
-    /// Finishes what was accepted and closes the file.
+    /// Finishes what was accepted, and lets another server open the file. Reading goes on until the store is dropped.
     pub async fn close(&self) {
         self.committer.close().await;
     }
 
-    /// How many transactions were committed; for tests and measurements.
+    /// How many transactions that changed anything were committed; for tests and measurements.
     #[must_use]
     pub fn commits(&self) -> u64 {
-        *self.changes.borrow()
+        self.committer.commits()
     }
 
     async fn write<T: Send + 'static>(
@@ -118,7 +115,7 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), Error> {
-        // A write that changes nothing still needs the write lock and an fsync to be possible.
+        // The same value again still needs the write lock, room on the disk and an fsync.
         self.write(|db| Ok(db.execute("UPDATE meta SET revision = revision", []).map(drop)?)).await
     }
 

@@ -1,6 +1,8 @@
 //! Group commit: changes that arrive together share one transaction and one fsync, and each is answered only after it.
 
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +28,14 @@ type Change = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 pub(super) struct Committer {
     queue: Mutex<Option<mpsc::Sender<Change>>>,
     task: Mutex<Option<JoinHandle<()>>>,
+    commits: Arc<AtomicU64>,
+}
+
+/// The connection that writes.
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    /// Held until the last transaction is over, so that no second server opens the file before.
+    pub(super) _lock: Option<File>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +47,17 @@ enum Stopped {
 }
 
 impl Committer {
-    pub(super) fn start(writer: Connection, changes: watch::Sender<u64>) -> Self {
+    pub(super) fn start(writer: Writer, changes: watch::Sender<u64>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(serve(Arc::new(Mutex::new(writer)), waiting, changes));
-        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)) }
+        let commits = Arc::new(AtomicU64::new(0));
+        let writer = Arc::new(Mutex::new(writer));
+        let task = tokio::spawn(serve(writer, waiting, changes, Arc::clone(&commits)));
+        Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), commits }
+    }
+
+    /// How many transactions were committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Runs one change; returns after it is on disk.
@@ -65,7 +82,8 @@ impl Committer {
             })
         });
         queue.send(change).await.map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        // Dropped without an answer: the transaction could not begin.
+        answered.await.map_err(|_| Error::Unavailable(Box::new(Stopped::NotCommitted)))?
     }
 
     /// Finishes what was accepted and closes the connection.
@@ -80,18 +98,26 @@ impl Committer {
 }
 
 async fn serve(
-    writer: Arc<Mutex<Connection>>,
+    writer: Arc<Mutex<Writer>>,
     mut waiting: mpsc::Receiver<Change>,
     changes: watch::Sender<u64>,
+    commits: Arc<AtomicU64>,
 ) {
     while let Some(first) = waiting.recv().await {
         let group = collect(first, &mut waiting).await;
         let writer = Arc::clone(&writer);
-        let committed = tokio::task::spawn_blocking(move || {
-            commit(&writer.lock().unwrap_or_else(PoisonError::into_inner), group)
+        let done = tokio::task::spawn_blocking(move || {
+            commit(&writer.lock().unwrap_or_else(PoisonError::into_inner).db, group)
         });
-        if committed.await.unwrap_or(false) {
+        // On a panic or at the end of the runtime the answers are gone, and the callers know nothing.
+        let Ok((committed, answers)) = done.await else { continue };
+        if committed == Committed::Changes {
+            commits.fetch_add(1, Ordering::Relaxed);
+            // Before the answers: who made a change and then waits for one is not woken by its own.
             changes.send_modify(|count| *count += 1);
+        }
+        for answer in answers {
+            answer(committed != Committed::Not);
         }
     }
 }
@@ -116,15 +142,28 @@ async fn collect(first: Change, waiting: &mut mpsc::Receiver<Change>) -> Vec<Cha
     group
 }
 
-/// One transaction. Says whether it was committed, after everyone was answered.
-fn commit(db: &Connection, group: Vec<Change>) -> bool {
+/// What became of a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Committed {
+    /// It is on disk.
+    Changes,
+    /// None of it changed a row: nobody is woken, or a loop that looks after each change would wake itself.
+    Nothing,
+    /// It was undone.
+    Not,
+}
+
+/// One transaction, and how to answer its changes.
+fn commit(db: &Connection, group: Vec<Change>) -> (Committed, Vec<Answer>) {
+    let before = db.total_changes();
     if let Err(error) = db.execute_batch("BEGIN IMMEDIATE") {
         tracing::error!(%error, "the database cannot be written");
-        return false;
+        return (Committed::Not, Vec::new());
     }
     let answers: Vec<Answer> = group.into_iter().map(|change| change(db)).collect();
     let committed = match db.execute_batch("COMMIT") {
-        Ok(()) => true,
+        Ok(()) if db.total_changes() > before => Committed::Changes,
+        Ok(()) => Committed::Nothing,
         Err(error) => {
             tracing::error!(%error, "a transaction was not committed");
             if !db.is_autocommit()
@@ -132,13 +171,10 @@ fn commit(db: &Connection, group: Vec<Change>) -> bool {
             {
                 tracing::error!(%error, "a transaction was not rolled back");
             }
-            false
+            Committed::Not
         }
     };
-    for answer in answers {
-        answer(committed);
-    }
-    committed
+    (committed, answers)
 }
 
 /// Runs one change so that its failure, or its panic, undoes nothing but itself.
@@ -146,6 +182,10 @@ fn in_savepoint<T>(
     db: &Connection,
     change: impl FnOnce(&Connection) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    if db.is_autocommit() {
+        // An earlier change met a full disk, and SQLite undid the whole transaction. A savepoint would now commit alone.
+        return Err(Error::Unavailable(Box::new(Stopped::NotCommitted)));
+    }
     db.execute_batch("SAVEPOINT change")?;
     let result = catch_unwind(AssertUnwindSafe(|| change(db))).unwrap_or_else(|_| {
         tracing::error!("a change of the store panicked");

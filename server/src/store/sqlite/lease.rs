@@ -9,7 +9,9 @@ use s3sync_proto::model::{
     RunState, Timestamp, Upload, Work,
 };
 
-use super::row::{CANCELLING, int, key, name, parse, time, touch_run, uint, uint32, word};
+use super::row::{
+    CANCELLING, int, key, name, parse, ranges_of, time, touch_run, uint, uint32, word,
+};
 use super::{runs, sessions};
 use crate::store::{Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot};
 
@@ -143,30 +145,28 @@ fn ready(
 fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<LeasedView>, Error> {
     let mut statement = db.prepare_cached(
         "SELECT ranges.id, epoch, run, destination, job, number, runs.state AS run_state, refused_by, refused_until,
-                session, leased_at,
-                (SELECT COUNT(*) FROM ranges AS other
-                 WHERE other.run = ranges.run AND other.destination = ranges.destination) AS siblings
+                session, leased_at
          FROM ranges JOIN runs ON runs.id = run WHERE ranges.state = 1 AND session IS NOT NULL ORDER BY ranges.id",
     )?;
-    let rows: Vec<(ViewRow, i64, i64, i64)> = statement
+    let rows: Vec<(ViewRow, i64, i64)> = statement
         .query_map([], |row| {
             let leased_at: Option<i64> = row.get("leased_at")?;
-            Ok((
-                view_row(row)?,
-                row.get("session")?,
-                leased_at.unwrap_or_default(),
-                row.get("siblings")?,
-            ))
+            Ok((view_row(row)?, row.get("session")?, leased_at.unwrap_or_default()))
         })?
         .collect::<Result<_, _>>()?;
     let mut leased = Vec::with_capacity(rows.len());
-    for (row, session, since, siblings) in rows {
+    let mut siblings: BTreeMap<(i64, i64), u32> = BTreeMap::new();
+    for (row, session, since) in rows {
+        let siblings = match siblings.entry((row.run, row.destination)) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => *entry.insert(ranges_of(db, row.run, row.destination)?),
+        };
         leased.push(LeasedView {
             revoke: row.cancelling,
             range: view(db, &row, now, specs)?,
             session: SessionId(uint(session)),
             since: Timestamp::from_micros(since),
-            siblings: uint32(siblings),
+            siblings,
         });
     }
     Ok(leased)
@@ -183,7 +183,8 @@ pub(super) fn lease(
         let Some(answered) = sessions::answered(db, grant.session)? else { continue };
         let leased = db
             .prepare_cached(
-                "UPDATE ranges SET state = 1, epoch = epoch + 1, session = ?3, leased_at = ?4, lease_sequence = ?5
+                "UPDATE ranges SET state = 1, epoch = epoch + 1, session = ?3, leased_at = ?4, lease_sequence = ?5,
+                     reap = (SELECT state = 'cancelling' FROM runs WHERE runs.id = run)
                  WHERE id = ?1 AND epoch = ?2 AND state = 0",
             )?
             .execute(params![
@@ -270,11 +271,13 @@ fn facts(db: &Connection, location: &Location) -> Result<BucketFacts, Error> {
 }
 
 fn uploads(db: &Connection, held: Held) -> Result<Vec<Upload>, Error> {
-    let sql = "SELECT key, upload_id, at FROM upload_intents WHERE range = ?1 ORDER BY key";
+    let sql =
+        "SELECT key, upload_id, at FROM upload_intents WHERE range = ?1 ORDER BY key, upload_id";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([int(held.id)], |row| {
         let key = key(row, "key")?.unwrap_or_default();
-        Ok(Upload { key, upload_id: row.get("upload_id")?, intent: time(row, "at")? })
+        let id: String = row.get("upload_id")?;
+        Ok(Upload { key, upload_id: (!id.is_empty()).then_some(id), intent: time(row, "at")? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use tokio::sync::Semaphore;
 
+use super::commit::Writer;
 use crate::store::Error;
 
 /// Connections for reading. Lists and watches are short; more would only compete for the two cores.
@@ -57,9 +58,8 @@ pub(super) fn stopped(_: tokio::task::JoinError) -> OpenError {
 /// What opening made.
 pub(super) struct Opened {
     pub(super) incarnation: String,
-    pub(super) writer: Connection,
+    pub(super) writer: Writer,
     pub(super) readers: Readers,
-    pub(super) lock: Option<File>,
 }
 
 /// Connections for reading, each used by one caller at a time.
@@ -139,7 +139,8 @@ pub(super) fn file(folder: &Path) -> Result<Opened, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let readers: Result<Vec<_>, _> =
         (0..READERS).map(|_| Connection::open_with_flags(&path, flags).and_then(reader)).collect();
-    Ok(Opened { incarnation, writer, readers: Readers::over(readers?), lock: Some(lock) })
+    let writer = Writer { db: writer, _lock: Some(lock) };
+    Ok(Opened { incarnation, writer, readers: Readers::over(readers?) })
 }
 
 /// Opens a store in memory: several connections to one database that lives as long as the writer.
@@ -149,7 +150,8 @@ pub(super) fn memory() -> Result<Opened, OpenError> {
     let incarnation = prepare(&writer)?;
     let readers: Result<Vec<_>, _> =
         (0..READERS).map(|_| Connection::open(&uri).and_then(reader)).collect();
-    Ok(Opened { incarnation, writer, readers: Readers::over(readers?), lock: None })
+    let writer = Writer { db: writer, _lock: None };
+    Ok(Opened { incarnation, writer, readers: Readers::over(readers?) })
 }
 
 /// Waiting for a checkpoint to let a reader or the writer in; both hold locks for milliseconds.

@@ -15,6 +15,9 @@ pub(super) fn apply(db: &Connection, report: WorkReport, now: Timestamp) -> Resu
     else {
         return Ok(Verdict::Stale);
     };
+    if row.reap {
+        return reaped(db, &row, report, now);
+    }
     if report.previous_cursor != row.cursor {
         // A checkpoint whose acknowledgement was lost comes again: it was applied, and is not counted twice.
         let repeated = report.outcome == Outcome::Checkpoint && report.cursor == row.cursor;
@@ -45,6 +48,29 @@ pub(super) fn apply(db: &Connection, report: WorkReport, now: Timestamp) -> Resu
     Ok(Verdict::Applied)
 }
 
+/// A report of a holder that was only to abort uploads: it knows no cursor, and moves none.
+fn reaped(
+    db: &Connection,
+    row: &RangeRow,
+    report: WorkReport,
+    now: Timestamp,
+) -> Result<Verdict, Error> {
+    let keys = Counters { listed: report.counters.listed, ..Counters::default() };
+    if keys != Counters::default() || !report.failures.is_empty() {
+        return Err(Error::Invalid(format!("range {}: there were no keys to look at", row.id)));
+    }
+    count(db, row, report.counters)?;
+    match report.outcome {
+        Outcome::Checkpoint => {}
+        Outcome::Completed => close(db, row, row.cursor.as_ref())?,
+        Outcome::Yielded => let_go(db, row.id, LetGo::NewEpoch)?,
+        Outcome::Errored(error) => fail(db, row, &error, now)?,
+    }
+    touch_run(db, row.run)?;
+    runs::settle(db, row.run, now)?;
+    Ok(Verdict::Applied)
+}
+
 /// Whether a report makes sense for its range.
 fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     let refuse = |text: &str| Err(Error::Invalid(format!("range {}: {text}", row.id)));
@@ -61,7 +87,12 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
         if goes_back || before_range || behind_range {
             return refuse("the cursor is outside of what is left");
         }
-    } else if row.cursor.is_some() && !matches!(report.outcome, Outcome::Completed) {
+    } else if report.outcome == Outcome::Completed {
+        // To the end of the key space. A cut below was proposed by this holder, so it knew of it.
+        if row.until.is_some() {
+            return refuse("more was covered than the range has");
+        }
+    } else if row.cursor.is_some() {
         return refuse("the cursor went back to the beginning");
     }
     let settled = |key: &Key| {
@@ -134,32 +165,43 @@ fn fail_keys(db: &Connection, row: &RangeRow, failures: &[Failure]) -> Result<()
 }
 
 fn set_cursor(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
-    db.prepare_cached("UPDATE ranges SET cursor = ?2 WHERE id = ?1")?
+    if cursor == row.cursor.as_ref() {
+        return Ok(());
+    }
+    db.prepare_cached("UPDATE ranges SET cursor = ?2, attempts = 0 WHERE id = ?1")?
         .execute(params![row.id, blob(cursor)])?;
     Ok(())
 }
 
 /// A completion closes the range only if it covered the bound the range has now; else it is a cursor.
 fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<(), Error> {
-    // Work of a cancelled run that completes without a cursor has aborted all that was open.
-    let reaped = row.cancelling && covered.is_none();
-    if covered != row.until.as_ref() && !reaped {
+    if covered == row.until.as_ref() {
+        db.prepare_cached(
+            "UPDATE run_destinations SET done_ranges = done_ranges + 1 WHERE run = ?1 AND destination = ?2",
+        )?
+        .execute(params![row.run, row.destination])?;
+        close(db, row, covered)
+    } else {
         set_cursor(db, row, covered)?;
-        return let_go(db, row.id, LetGo::NewEpoch);
+        let_go(db, row.id, LetGo::NewEpoch)
     }
+}
+
+/// Closes a range; no upload of it is open any more.
+fn close(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
     db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1")?.execute([row.id])?;
     db.prepare_cached("UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL, cursor = ?3 WHERE id = ?1")?
-        .execute(params![row.id, DONE, blob(covered)])?;
-    db.prepare_cached(
-        "UPDATE run_destinations SET done_ranges = done_ranges + 1 WHERE run = ?1 AND destination = ?2",
-    )?
-    .execute(params![row.run, row.destination])?;
+        .execute(params![row.id, DONE, blob(cursor)])?;
     Ok(())
 }
 
 fn fail(db: &Connection, row: &RangeRow, error: &WorkError, now: Timestamp) -> Result<(), Error> {
-    let attempts = row.attempts + 1;
-    db.execute("UPDATE ranges SET attempts = ?2 WHERE id = ?1", params![row.id, attempts])?;
+    // A range that moved on has its attempts anew, or a long one would use them up over days.
+    let attempts: i64 = db.query_row(
+        "UPDATE ranges SET attempts = attempts + 1 WHERE id = ?1 RETURNING attempts",
+        [row.id],
+        |row| row.get(0),
+    )?;
     match after_error(u32::try_from(attempts).unwrap_or(u32::MAX), error, now) {
         AfterError::Retry { not_before } => {
             db.execute(

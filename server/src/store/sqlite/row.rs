@@ -96,14 +96,14 @@ pub(super) struct RangeRow {
     pub(super) cursor: Option<Key>,
     pub(super) state: i64,
     pub(super) epoch: i64,
-    pub(super) attempts: i64,
     pub(super) cancelling: bool,
+    /// It was leased only to abort its uploads.
+    pub(super) reap: bool,
 }
 
 /// One range, if it is there.
 pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error> {
-    let sql =
-        "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, attempts,
+    let sql = "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap,
                       runs.state AS run_state
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
     let mut statement = db.prepare_cached(sql)?;
@@ -118,8 +118,8 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
             cursor: key(row, "cursor")?,
             state: row.get("state")?,
             epoch: row.get("epoch")?,
-            attempts: row.get("attempts")?,
             cancelling,
+            reap: row.get("reap")?,
         })
     });
     Ok(found.optional()?)
@@ -134,6 +134,13 @@ impl RangeRow {
     pub(super) fn is_current(&self, epoch: u64) -> bool {
         self.epoch == int(epoch) && (self.state == LEASED || self.state == READY)
     }
+}
+
+/// How many ranges a destination of a run was cut into, open and done.
+pub(super) fn ranges_of(db: &Connection, run: i64, destination: i64) -> Result<u32, Error> {
+    let sql = "SELECT COUNT(*) FROM ranges WHERE run = ?1 AND destination = ?2";
+    let count = db.prepare_cached(sql)?.query_row([run, destination], |row| row.get(0))?;
+    Ok(uint32(count))
 }
 
 /// How a range is let go.

@@ -10,8 +10,8 @@ use s3sync_proto::model::{
 
 use super::catalogue;
 use super::row::{
-    DONE, GIVEN_UP, LEASED, READY, blob, from_word, int, json, name, next_revision, parse, time,
-    touch_run, uint, uint32, word,
+    DONE, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision, parse, time, touch_run,
+    uint, uint32, word,
 };
 use crate::plan::{RunSummary, final_state};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
@@ -152,8 +152,17 @@ pub(super) fn list(
     limit: u32,
 ) -> Result<Vec<ListedRun>, Error> {
     let before = before.map_or(i64::MAX, int);
-    let sql = format!("{RUN} WHERE id < ?1 AND (?2 IS NULL OR job = ?2) ORDER BY id DESC LIMIT ?3");
-    query(db, &sql, &[&before, &job.map(Name::as_str), &limit])
+    // Two texts, so that each has its index.
+    match job {
+        Some(job) => {
+            let sql = format!("{RUN} WHERE job = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3");
+            query(db, &sql, &[&job.as_str(), &before, &limit])
+        }
+        None => {
+            let sql = format!("{RUN} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+            query(db, &sql, &[&before, &limit])
+        }
+    }
 }
 
 pub(super) fn changed_since(
@@ -290,16 +299,16 @@ pub(super) fn cancel(db: &Connection, run: &RunName, now: Timestamp) -> Result<R
 /// Ends a run when its last range is closed.
 pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Error> {
     let sql =
-        "SELECT (SELECT COUNT(*) FROM ranges WHERE run = ?1 AND state IN (?2, ?3)), failed_ranges,
-                      listed_failures, state, job FROM runs WHERE id = ?1 AND ended IS NULL";
-    let found: Option<(i64, i64, i64, String, String)> = db
+        "SELECT EXISTS (SELECT 1 FROM ranges WHERE run = ?1 AND state < 2), failed_ranges, listed_failures, state, job
+         FROM runs WHERE id = ?1 AND ended IS NULL";
+    let found: Option<(bool, i64, i64, String, String)> = db
         .prepare_cached(sql)?
-        .query_row(params![run, READY, LEASED], |row| {
+        .query_row([run], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })
         .optional()?;
     let Some((open, failed_ranges, listed, state, job)) = found else { return Ok(()) };
-    if open > 0 {
+    if open {
         return Ok(());
     }
     let failed_keys =

@@ -90,12 +90,21 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
     )?;
     let session = db.last_insert_rowid();
     // What the agent holds and nobody has taken since is its own again, also after an expiry.
+    let earlier = before.as_ref().map(|(id, _)| id);
     for held in &hello.held {
-        db.prepare_cached(
-            "UPDATE ranges SET session = ?3, state = 1, lease_sequence = 0 WHERE id = ?1 AND epoch = ?2
-             AND (state = 0 OR (state = 1 AND session IS ?4))",
-        )?
-        .execute(params![int(held.id), int(held.epoch), session, before.as_ref().map(|(id, _)| id)])?;
+        let run: Option<i64> = db
+            .prepare_cached(
+                "UPDATE ranges SET session = ?3, state = 1, lease_sequence = 0, leased_at = COALESCE(leased_at, ?5)
+                 WHERE id = ?1 AND epoch = ?2 AND (state = 0 OR (state = 1 AND session IS ?4)) RETURNING run",
+            )?
+            .query_row(
+                params![int(held.id), int(held.epoch), session, earlier, now.as_micros()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        if let Some(run) = run {
+            touch_run(db, run)?;
+        }
     }
     if let Some((before, instance)) = &before {
         // Another process of that name: the earlier one died with its work.

@@ -5,10 +5,10 @@ use s3sync_proto::model::{
     BucketFacts, Held, Name, SplitProposal, Timestamp, UploadIntent, Verdict, WorkError,
 };
 
-use super::row::{LEASED, LetGo, blob, json, let_go, parse, range, touch_run};
+use super::row::{LEASED, LetGo, blob, json, let_go, parse, range, ranges_of, touch_run};
 use super::runs;
 use crate::plan::REFUSAL_PAUSE;
-use crate::store::Error;
+use crate::store::{Error, MAX_RANGES_PER_DESTINATION};
 
 pub(super) fn refuse(
     db: &Connection,
@@ -58,6 +58,10 @@ pub(super) fn split(
             row.id
         )));
     }
+    if ranges_of(db, row.run, row.destination)? >= MAX_RANGES_PER_DESTINATION {
+        // The holder stops at the cut all the same; its completion is then a cursor, and the rest is leased again.
+        return Ok(Verdict::Stale);
+    }
     let at = proposal.at.as_bytes();
     db.execute("UPDATE ranges SET until = ?2 WHERE id = ?1", params![row.id, at])?;
     db.execute(
@@ -87,13 +91,25 @@ pub(super) fn upload_intent(
     else {
         return Ok(Verdict::Stale);
     };
-    // A second upload of the same key: both may be open, so what is aborted later is found by time.
+    let key = intent.key.as_bytes();
+    let settled = row.cursor.as_ref().is_some_and(|cursor| intent.key <= *cursor);
+    let cut_off = row.until.as_ref().is_some_and(|until| intent.key > *until);
+    if settled || cut_off {
+        // It comes again, after the report that settled the key, or after the cut that took the first one along.
+        return Ok(Verdict::Applied);
+    }
+    let id = intent.upload_id.as_deref().unwrap_or_default();
     db.prepare_cached(
-        "INSERT INTO upload_intents (range, key, upload_id, at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (range, key) DO UPDATE SET upload_id =
-             CASE WHEN upload_id IS NULL OR upload_id IS ?3 THEN ?3 ELSE NULL END",
+        "INSERT OR IGNORE INTO upload_intents (range, key, upload_id, at) VALUES (?1, ?2, ?3, ?4)",
     )?
-    .execute(params![row.id, intent.key.as_bytes(), intent.upload_id, now.as_micros()])?;
+    .execute(params![row.id, key, id, now.as_micros()])?;
+    if !id.is_empty() {
+        // The one whose id was not known is this one.
+        db.prepare_cached(
+            "DELETE FROM upload_intents WHERE range = ?1 AND key = ?2 AND upload_id = ''",
+        )?
+        .execute(params![row.id, key])?;
+    }
     Ok(Verdict::Applied)
 }
 

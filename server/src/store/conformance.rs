@@ -1,0 +1,91 @@
+//! What every store must do, as cases against the trait alone. Another implementation adds one call of [`all`] to its
+//! tests and touches nothing here.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "these are tests, compiled also for the tests of other crates"
+)]
+
+mod bench;
+mod cancel;
+mod catalogue;
+mod cuts;
+mod history;
+mod runs;
+mod sessions;
+mod work;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use history::{Action, Fate, Step, history};
+
+use super::Store;
+use bench::Bench;
+
+type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Case = (&'static str, fn(Bench) -> Running);
+
+const CASES: &[Case] = &[
+    ("a change needs the newest revision", |b| Box::pin(catalogue::moved(b))),
+    ("endpoints and jobs come back as they were put", |b| Box::pin(catalogue::round_trip(b))),
+    ("a request id is applied once, and not for another request", |b| {
+        Box::pin(catalogue::requests(b))
+    }),
+    ("a job with an active run is not deleted, and goes with its runs", |b| {
+        Box::pin(catalogue::delete_job(b))
+    }),
+    ("bucket facts are merged and go with their endpoint", |b| Box::pin(catalogue::facts(b))),
+    ("runs are numbered, and one is active at a time", |b| Box::pin(runs::numbers(b))),
+    ("a run keeps what it started with", |b| Box::pin(runs::frozen(b))),
+    ("a repeated start returns the same run", |b| Box::pin(runs::repeated_start(b))),
+    ("runs are paged, newest first", |b| Box::pin(runs::paging(b))),
+    ("changed runs come in the order of change", |b| Box::pin(runs::changed(b))),
+    ("a reason is recorded once and goes with the first lease", |b| Box::pin(runs::reasons(b))),
+    ("failures are paged, and kept up to the limit", |b| Box::pin(runs::failures_limit(b))),
+    ("a change wakes who looks after each", |b| Box::pin(runs::wakes(b))),
+    ("a reconnect of the same process keeps what is held", |b| Box::pin(sessions::same(b))),
+    ("another process of that name takes nothing over", |b| Box::pin(sessions::other(b))),
+    ("an expired session's work goes on, a late report counts until then", |b| {
+        Box::pin(sessions::expiry(b))
+    }),
+    ("who returns after an expiry gets back what nobody took", |b| Box::pin(sessions::returns(b))),
+    ("an assignment that was lost on the way is released", |b| Box::pin(sessions::lost(b))),
+    ("a state sets capacity and draining", |b| Box::pin(sessions::state(b))),
+    ("a session that left holds nothing", |b| Box::pin(sessions::leaves(b))),
+    ("no session expires for the server's absence", |b| Box::pin(sessions::extended(b))),
+    ("a range is leased once", |b| Box::pin(work::leased_once(b))),
+    ("a report moves the cursor once", |b| Box::pin(work::checkpoints(b))),
+    ("a stale epoch changes nothing", |b| Box::pin(work::stale(b))),
+    ("a report that contradicts itself is refused whole", |b| Box::pin(work::contradictions(b))),
+    ("a yielded range goes on at its cursor", |b| Box::pin(work::yielded(b))),
+    ("an error is tried again with pauses, then the run fails", |b| Box::pin(work::errors(b))),
+    ("a range that moves on has its attempts anew", |b| Box::pin(work::attempts(b))),
+    ("a refused assignment is not offered to the same agent", |b| Box::pin(work::refusals(b))),
+    ("uploads are handed to the next holder until their key is settled", |b| {
+        Box::pin(work::uploads(b))
+    }),
+    ("each destination has its own ranges", |b| Box::pin(work::destinations(b))),
+    ("a cut makes two ranges, once", |b| Box::pin(cuts::twice(b))),
+    ("a cut whose proposal was lost loses no key", |b| Box::pin(cuts::lost(b))),
+    ("a cut outside of what is left is refused", |b| Box::pin(cuts::outside(b))),
+    ("uploads above a cut go with the new range", |b| Box::pin(cuts::uploads(b))),
+    ("a destination is cut up to the limit", |b| Box::pin(cuts::limit(b))),
+    ("the next run begins as the last one was cut", |b| Box::pin(cuts::boundaries(b))),
+    ("a cancelled run that nobody holds ends at once", |b| Box::pin(cancel::idle(b))),
+    ("a cancelled run waits for its holders", |b| Box::pin(cancel::held(b))),
+    ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),
+    ("a cancelled run's lost holder leaves its uploads to others", |b| Box::pin(cancel::lost(b))),
+    ("to cancel what has ended has no effect", |b| Box::pin(cancel::ended(b))),
+];
+
+/// Runs every case, each with a new store.
+///
+/// # Panics
+/// At the first thing the store does wrong; the case is named on stderr.
+pub async fn all(make: impl AsyncFn() -> Arc<dyn Store>) {
+    for (name, case) in CASES {
+        eprintln!("conformance: {name}");
+        case(Bench::new(make().await).await).await;
+    }
+}
