@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -30,6 +30,9 @@ use crate::text::hex;
 use crate::{admin, chunked};
 
 type Body = BoxBody<Bytes, io::Error>;
+
+/// Between the first half of a body that is cut and the end of its connection.
+const CUT_PAUSE: Duration = Duration::from_millis(5);
 
 /// Running endpoints. They stop when this is dropped.
 #[derive(Debug)]
@@ -260,8 +263,13 @@ fn response(reply: Reply, cut: bool) -> Response<Body> {
     let cut = cut && body.len() > 1;
     let body: Body = if cut {
         let half = Ok(Frame::data(body.slice(..body.len() / 2)));
-        let end = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-        StreamBody::new(stream::iter([half, end])).boxed()
+        let end = async {
+            // Lets the head and the first half leave; an error at once would break the connection before them.
+            tokio::time::sleep(CUT_PAUSE).await;
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        };
+        let frames = stream::once(std::future::ready(half)).chain(stream::once(end));
+        BodyExt::boxed(StreamBody::new(frames))
     } else {
         Full::new(body).map_err(|never| match never {}).boxed()
     };

@@ -1,3 +1,5 @@
+//! Configuration files, right and wrong, and what is shown of them.
+
 use super::parse::{Parsed, parse};
 use super::*;
 
