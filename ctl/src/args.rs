@@ -67,7 +67,7 @@ pub(crate) struct Connection {
         requires = "client_cert"
     )]
     pub(crate) client_key: Option<PathBuf>,
-    /// Send the token even without TLS to another machine.
+    /// Allow http:// to another machine; a token would travel in the clear.
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
 }
