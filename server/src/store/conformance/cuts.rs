@@ -69,6 +69,8 @@ pub(super) async fn uploads(bench: Bench) {
         bench.intend(held, at, Some("u")).await;
     }
     assert_eq!(bench.cut(held, "m", None).await.unwrap(), Verdict::Applied);
+    // It comes again, when the cut has taken the first along.
+    assert_eq!(bench.intend(held, "n", Some("u")).await, Verdict::Applied);
     let rest = bench.take(session).await;
     assert_eq!(rest.uploads.iter().map(|one| &one.key).collect::<Vec<_>>(), [&key("n")]);
     bench.done(held, Outcome::Yielded, [None, None], 0).await;

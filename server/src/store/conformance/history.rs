@@ -18,7 +18,7 @@ use agent::{Agent, KEYS, Message, Tenure, counted, key_at};
 /// Agents.
 const AGENTS: usize = 3;
 /// More turns than any history needs to end once all messages come through.
-const TURNS: usize = 500;
+const TURNS: usize = 200;
 
 /// One thing that happens.
 #[derive(Clone, Copy, Debug)]
@@ -216,6 +216,10 @@ impl World {
         let at = key_at(tenure.done_to() + 1 + i32::from(step.pick) % (room - 1));
         let until = tenure.until.replace(at.clone());
         let proposal = SplitProposal { sequence: 1, held: tenure.held, at, until };
+        if step.fate == Fate::Lost {
+            // Never proposed, though the agent stops there: its completion must count as a cursor.
+            return;
+        }
         self.agents[who].outbox.push_back((Message::Cut(proposal), None));
         self.send(who, step.fate).await;
     }

@@ -79,9 +79,14 @@ pub(super) async fn returns(mut bench: Bench) {
     let held = bench.take(session).await.held;
     bench.pass(TTL + PAST);
     bench.store.expire_sessions(bench.now).await.unwrap();
+    let other = bench.connect("b", "1", Vec::new()).await.session;
+    let decided = bench.ready().await[0].held;
     let back = bench.connect("a", "1", vec![held]).await;
     assert_eq!((back.superseded, back.confirmed), (None, vec![held]));
-    assert!(bench.ready().await.is_empty());
+    // A decision from before finds it taken.
+    let grant = Grant { held: decided, session: other };
+    assert!(bench.store.lease(vec![grant], bench.now).await.unwrap().is_empty());
+    assert_eq!(bench.leased().await, [(back.session, held)]);
     let unknown = Held { id: held.id + 99, epoch: 1 };
     let again = bench.connect("a", "1", vec![held, unknown]).await;
     assert_eq!(again.confirmed, [held]);

@@ -123,6 +123,12 @@ pub(super) async fn yielded(bench: Bench) {
     assert!(next.held.epoch > held.epoch);
     let Work::Range { range, cursor } = next.work else { panic!("not a range") };
     assert_eq!((range.after, range.until, cursor), (None, None, Some(key("c"))));
+    // Also one that moved no cursor counts once.
+    let mut last = report(next.held, Outcome::Yielded, [Some("c"), Some("c")], 0);
+    last.counters.list_requests = 2;
+    assert_eq!(bench.say(last.clone()).await.unwrap(), Verdict::Applied);
+    assert_eq!(bench.say(last).await.unwrap(), Verdict::Stale);
+    assert_eq!(bench.run().await.totals().list_requests, 2);
 }
 
 pub(super) async fn errors(mut bench: Bench) {

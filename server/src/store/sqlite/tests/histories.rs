@@ -14,6 +14,8 @@ use crate::store::sqlite::Sqlite;
 /// Few, since each opens a store and makes some hundred transactions.
 const HISTORIES: u32 = 48;
 const STEPS: usize = 120;
+/// A history that fails is made shorter this often; more would take minutes.
+const MAX_SHRINKS: u32 = 1_000;
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
@@ -56,7 +58,11 @@ fn step() -> impl Strategy<Value = Step> {
 #[test]
 fn however_it_goes_each_key_is_counted_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let config = Config { failure_persistence: None, ..Config::with_cases(HISTORIES) };
+    let config = Config {
+        failure_persistence: None,
+        max_shrink_iters: MAX_SHRINKS,
+        ..Config::with_cases(HISTORIES)
+    };
     let ends: RefCell<BTreeMap<String, u32>> = RefCell::default();
     let steps = prop::collection::vec(step(), 1..STEPS);
     TestRunner::new(config)
