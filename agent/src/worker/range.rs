@@ -96,8 +96,9 @@ impl Driver {
     async fn run(mut self, mut orders: Orders) -> Result<Outcome, Lost> {
         let mut splits_open = true;
         loop {
-            self.list_ahead();
+            // In this order: what was joined makes room for the next pages.
             self.join();
+            self.list_ahead();
             self.report_when_due();
             if self.is_over() {
                 return self.end().await;
