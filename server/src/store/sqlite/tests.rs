@@ -271,3 +271,48 @@ async fn hot_queries_use_an_index() {
         assert!(!scans && !plan.contains("TEMP B-TREE"), "{query}: {plan}");
     }
 }
+
+#[tokio::test]
+async fn a_report_writes_little_however_large_the_job_is() {
+    /// Keys between two reports of a range, and most bytes the database may write for each (DESIGN, numbers).
+    const KEYS: u64 = 50_000;
+    const BYTES_PER_KEY: u64 = 5;
+    const REPORTS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(folder.path()).await.unwrap();
+    let settings = format!("\"{}\"", "x".repeat(100_000));
+    let prepare = move |db: &Connection| {
+        db.execute_batch(
+            "INSERT INTO runs (id, job, number, state, trigger, generation, traceparent, created, revision)
+             VALUES (1, 'media', 1, 'running', 'manual', 1, '', 1, 1);
+             INSERT INTO run_destinations VALUES (1, 0, '{}', 0);
+             INSERT INTO ranges (id, run, destination, state, epoch) VALUES (1, 1, 0, 1, 1);",
+        )?;
+        Ok(db.execute("INSERT INTO run_specs VALUES (1, ?1, '{}')", [settings])?)
+    };
+    store.write(prepare).await.unwrap();
+    let log = folder.path().join("s3sync.db-wal");
+    let before = std::fs::metadata(&log).unwrap().len();
+    let at = |number: u64| Key::from(format!("{number:0>900}").as_str());
+    for number in 0..REPORTS {
+        let report = WorkReport {
+            sequence: 1,
+            held: Held { id: 1, epoch: 1 },
+            outcome: s3sync_proto::model::Outcome::Checkpoint,
+            previous_cursor: (number > 0).then(|| at(number - 1)),
+            cursor: Some(at(number)),
+            counters: s3sync_proto::model::Counters {
+                listed: KEYS,
+                in_step: KEYS,
+                list_requests: KEYS / 500,
+                ..Default::default()
+            },
+            failures: Vec::new(),
+        };
+        assert_eq!(store.report(report, NOW).await.unwrap(), Verdict::Applied);
+    }
+    // Once into the log, once more when the log is merged.
+    let written = (std::fs::metadata(&log).unwrap().len() - before) * 2;
+    assert!(written > 0, "the log did not grow");
+    assert!(written <= KEYS * BYTES_PER_KEY * REPORTS, "{written} bytes for {REPORTS} reports");
+}
