@@ -30,7 +30,7 @@ pub struct Flags {
     /// Configuration file
     #[arg(long, env = "S3SYNC_AGENT_CONFIG", value_name = "FILE", default_value = "agent.toml")]
     pub config: PathBuf,
-    /// Server to work for, such as https://control.example:7400
+    /// Server to work for, such as `https://control.example:7400`
     #[arg(long, env = "S3SYNC_AGENT_SERVER", value_name = "URL")]
     pub server: Option<String>,
     /// Name of this agent
