@@ -114,7 +114,7 @@ def rclone(program, lab, folder):
         for name, key, region in [("west", WEST, "us-west-2"), ("china", CHINA, "cn-north-1")]:
             file.write(f"[{name}]\ntype = s3\nprovider = Other\nenv_auth = false\naccess_key_id = {key[0]}\n"
                        f"secret_access_key = {key[1]}\nendpoint = {lab.urls[name]}\nregion = {region}\n"
-                       "force_path_style = true\n")
+                       "force_path_style = true\nlist_version = 2\n")
     begin = time.monotonic()
     child = subprocess.Popen([program, "--config", config, "sync", "west:source", "china:rclone", "--transfers", "32",
                               "--checkers", "32", "--fast-list", "--checksum", "--s3-upload-concurrency", "4",
