@@ -1,10 +1,12 @@
 //! Pure. Decisions of the control plane, as functions of values: no I/O, no clock.
 
 pub mod check;
+mod cuts;
 mod outcome;
 mod place;
 mod split;
 
+pub use cuts::kept_cuts;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};
 pub use split::{MAX_SPLIT_REQUESTS, splits};

@@ -110,11 +110,11 @@ pub(super) async fn boundaries(bench: Bench) {
         bench.cut(held, &at, until.as_deref()).await.unwrap();
         until = Some(at);
     }
-    bench.done(held, Outcome::Completed, [None, Some("000")], 1).await;
+    bench.done(held, Outcome::Completed, [None, Some("000")], 10_000).await;
     while !bench.ready().await.is_empty() {
         let next = bench.take(session).await;
         let Work::Range { range, .. } = next.work else { panic!("not a range") };
-        let mut said = report(next.held, Outcome::Completed, [None, None], 1);
+        let mut said = report(next.held, Outcome::Completed, [None, None], 10_000);
         said.cursor = range.until;
         assert_eq!(bench.say(said).await.unwrap(), Verdict::Applied);
     }

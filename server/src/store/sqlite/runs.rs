@@ -13,11 +13,8 @@ use super::row::{
     DONE, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision, parse, time, touch_run,
     uint, uint32, word,
 };
-use crate::plan::{RunSummary, final_state};
+use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
-
-/// Most keys kept of a run, at which the next one is cut from the start. More agents than that split further.
-const MAX_BOUNDARIES: usize = 64;
 
 pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<Run, Error> {
     if let Some(request) = &start.request
@@ -336,6 +333,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
 /// Keeps where the ranges of each destination were cut, for the next run.
 fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
     let (spec, _) = self::spec(db, run)?;
+    let progress = destinations(db, run)?;
     for (index, destination) in spec.destinations.iter().enumerate() {
         let sql = "SELECT until FROM ranges WHERE run = ?1 AND destination = ?2 AND until IS NOT NULL ORDER BY until";
         let mut statement = db.prepare_cached(sql)?;
@@ -347,11 +345,10 @@ fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
             "DELETE FROM boundaries WHERE job = ?1 AND destination = ?2",
             params![job.as_str(), place],
         )?;
-        let step = cuts.len().div_ceil(MAX_BOUNDARIES).max(1);
         let mut insert = db.prepare_cached(
             "INSERT OR IGNORE INTO boundaries (job, destination, key) VALUES (?1, ?2, ?3)",
         )?;
-        for cut in cuts.iter().skip(step - 1).step_by(step) {
+        for cut in kept_cuts(cuts, progress[index].counters.listed) {
             insert.execute(params![job.as_str(), place, cut])?;
         }
     }
