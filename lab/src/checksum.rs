@@ -6,7 +6,7 @@ use crc_fast::CrcAlgorithm;
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
-use crate::text::hex;
+use crate::text::{element, hex};
 
 /// Algorithms with a header of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,27 @@ pub(crate) struct Checksum {
 
 pub(crate) const ALL: [Algorithm; 4] =
     [Algorithm::Crc64Nvme, Algorithm::Crc32, Algorithm::Crc32C, Algorithm::Sha256];
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FullObject => "FULL_OBJECT",
+            Self::Composite => "COMPOSITE",
+        }
+    }
+}
+
+impl Checksum {
+    /// Of all bytes.
+    pub(crate) fn full(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        Self { algorithm, value: algorithm.of(bytes), kind: Kind::FullObject }
+    }
+
+    /// The XML elements that tell it.
+    pub(crate) fn elements(&self) -> String {
+        element(&self.algorithm.element(), &self.value) + &element("ChecksumType", self.kind.name())
+    }
+}
 
 impl Algorithm {
     pub(crate) fn name(self) -> &'static str {
@@ -88,6 +109,22 @@ impl Algorithm {
         }
     }
 
+    /// The checksum of all bytes, from the parts' checksums and lengths; only CRCs can be combined.
+    pub(crate) fn combined(self, parts: &[(String, u64)]) -> Option<String> {
+        let crc = self.crc()?;
+        let mut whole = 0;
+        for (index, (text, length)) in parts.iter().enumerate() {
+            let part = STANDARD.decode(text).ok()?;
+            let part = part.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+            whole = if index == 0 {
+                part
+            } else {
+                crc_fast::checksum_combine(crc, whole, part, *length)
+            };
+        }
+        Some(self.encode(whole))
+    }
+
     /// The checksum of the parts' checksums.
     pub(crate) fn composite(self, parts: &[(String, u64)]) -> Option<String> {
         let mut all = Vec::new();
@@ -126,6 +163,26 @@ mod tests {
         assert_eq!(
             Algorithm::Crc64Nvme.of(b"123456789"),
             STANDARD.encode(0xae8b_1486_0a79_9888_u64.to_be_bytes())
+        );
+    }
+
+    #[test]
+    fn combined_checksums_are_those_of_all_bytes() {
+        let parts: [&[u8]; 4] = [b"hello ", b"", b"wor", b"ld"];
+        for algorithm in [Algorithm::Crc64Nvme, Algorithm::Crc32, Algorithm::Crc32C] {
+            let known = parts.map(|part| (algorithm.of(part), part.len() as u64));
+            assert_eq!(algorithm.combined(&known), Some(algorithm.of(&parts.concat())));
+        }
+        assert_eq!(Algorithm::Sha256.combined(&[(Algorithm::Sha256.of(b""), 0)]), None);
+    }
+
+    #[test]
+    fn a_composite_checksum_tells_the_number_of_parts() {
+        let known = [b"a", b"b"].map(|part| (Algorithm::Sha256.of(part), 1));
+        let both = [Sha256::digest(b"a"), Sha256::digest(b"b")].concat();
+        assert_eq!(
+            Algorithm::Sha256.composite(&known),
+            Some(format!("{}-2", Algorithm::Sha256.of(&both)))
         );
     }
 

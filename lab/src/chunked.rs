@@ -22,14 +22,15 @@ pub(crate) fn decode(raw: &Bytes, mut signer: Option<Signer>) -> S3Result<Decode
         let (size, extension) = line.split_once(';').unwrap_or((line, ""));
         let size =
             usize::from_str_radix(size.trim(), 16).map_err(|_| S3Error::incomplete_body())?;
-        let data = raw.get(at..at + size).ok_or_else(S3Error::incomplete_body)?;
+        let end = at.checked_add(size).ok_or_else(S3Error::incomplete_body)?;
+        let data = raw.get(at..end).ok_or_else(S3Error::incomplete_body)?;
         if let Some(signer) = &mut signer {
             let given =
                 extension.strip_prefix("chunk-signature=").ok_or_else(S3Error::signature)?;
             signer.verify_chunk(data, given.trim())?;
         }
         body.extend_from_slice(data);
-        at += size;
+        at = end;
         if size == 0 {
             break;
         }
@@ -91,7 +92,9 @@ mod tests {
 
     #[test]
     fn a_body_that_ends_early_is_refused() {
-        for cut in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n", ""] {
+        for cut in
+            ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "ffffffffffffffff\r\n", ""]
+        {
             let raw = Bytes::copy_from_slice(cut.as_bytes());
             assert_eq!(decode(&raw, None).unwrap_err(), S3Error::incomplete_body(), "{cut:?}");
         }

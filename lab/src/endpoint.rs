@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{S3Error, S3Result};
 use crate::fault::Faults;
-use crate::generated::Generated;
-use crate::record::{Counts, Write};
+use crate::generated::{Generated, Space};
+use crate::notify::Notification;
+use crate::record::{Change, Counts, Write};
 use crate::storage::{Bucket, Object, OpenUpload};
 
 /// Most writes that are remembered; beyond it the oldest half is forgotten.
@@ -36,7 +38,7 @@ pub struct EndpointConfig {
 /// What an endpoint can do, for those that can do less than S3.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Capabilities {
     /// Silently ignores conditions on writes.
     pub ignore_conditions: bool,
@@ -57,18 +59,25 @@ pub struct Capabilities {
 /// What is behind an endpoint's lock.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) region: String,
     pub(crate) buckets: BTreeMap<String, Bucket>,
     pub(crate) capabilities: Capabilities,
     pub(crate) faults: Faults,
     pub(crate) counts: Counts,
     pub(crate) writes: Vec<Write>,
+    pub(crate) notifications: Vec<Notification>,
+}
+
+impl State {
+    pub(crate) fn bucket(&mut self, name: &str) -> S3Result<&mut Bucket> {
+        self.buckets.get_mut(name).ok_or_else(S3Error::no_such_bucket)
+    }
 }
 
 /// A running endpoint.
 #[derive(Debug)]
 pub struct Endpoint {
     name: String,
+    region: String,
     address: SocketAddr,
     keys: BTreeMap<String, String>,
     state: Mutex<State>,
@@ -130,14 +139,15 @@ impl Endpoint {
         let EndpointConfig { name, region, listen: _, keys, buckets, capabilities } = config;
         let buckets = buckets.into_iter().map(|name| (name, Bucket::default())).collect();
         let state = State {
-            region,
             buckets,
             capabilities,
             faults: Faults::default(),
             counts: Counts::default(),
             writes: Vec::new(),
+            notifications: Vec::new(),
         };
-        Arc::new(Self { name, address, keys, state: Mutex::new(state), order: AtomicU64::new(0) })
+        let (state, order) = (Mutex::new(state), AtomicU64::new(0));
+        Arc::new(Self { name, region, address, keys, state, order })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -148,17 +158,37 @@ impl Endpoint {
         &self.keys
     }
 
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        self.state().capabilities.clone()
+    }
+
+    /// A change that was just made, while the lock is still held under which it was.
+    pub(crate) fn changed(
+        &self,
+        key: &Bytes,
+        event: &'static str,
+        object: Option<&Object>,
+    ) -> Change {
+        let etag = object.map(|object| object.etag.clone()).unwrap_or_default();
+        let size = object.map_or(0, |object| object.body.len() as u64);
+        Change { key: key.clone(), event, etag, size, sequence: self.tick() }
+    }
+
     /// The next place in the order of all beginnings and ends.
     pub(crate) fn tick(&self) -> u64 {
         self.order.fetch_add(1, Ordering::SeqCst)
     }
 
-    pub(crate) fn record(&self, write: Write) {
+    pub(crate) fn record(&self, writes: Vec<Write>) {
         let mut state = self.state();
         if state.writes.len() >= MAX_WRITES {
             state.writes.drain(..MAX_WRITES / 2);
         }
-        state.writes.push(write);
+        state.writes.extend(writes);
     }
 
     /// Its name.
@@ -202,7 +232,8 @@ impl Endpoint {
     /// When there is no such bucket.
     pub fn generate(&self, bucket: &str, space: Generated) {
         let mut state = self.state();
-        state.buckets.get_mut(bucket).expect("the bucket was made before").generated = Some(space);
+        state.buckets.get_mut(bucket).expect("the bucket was made before").generated =
+            Some(Space::new(space));
     }
 
     /// Removes an object without a request.
@@ -241,9 +272,26 @@ impl Endpoint {
             .collect()
     }
 
+    /// Tells a queue of each change of a bucket's objects from now on. See [`Notification`].
+    pub fn notify(&self, notification: Notification) {
+        self.state().notifications.push(notification);
+    }
+
+    /// Whether there is a bucket.
+    #[must_use]
+    pub fn has_bucket(&self, name: &str) -> bool {
+        self.state().buckets.contains_key(name)
+    }
+
     /// Switches faults on or off.
     pub fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
+    }
+
+    /// The faults that are on.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        self.state().faults.clone()
     }
 
     /// Changes what the endpoint can do.

@@ -20,12 +20,21 @@ pub enum Fault {
     CutBody,
     /// A byte of an answer's body is another one.
     WrongByteDown,
-    /// A byte of a request's body is another one when it arrives.
+    /// A byte of a request's body is another one when it arrives, before anything of it is verified.
     WrongByteUp,
+    /// A byte of a PutObject's or UploadPart's body is another one after its signature was verified and before its
+    /// checksum is: without a checksum, the wrong bytes are stored.
+    WrongByteStored,
+    /// 409 ConditionalRequestConflict, without an effect.
+    Conflict,
     /// 200 with an error in the body, without an effect (CopyObject, UploadPartCopy, CompleteMultipartUpload).
     ErrorIn200,
     /// The answer comes this many milliseconds later.
     Delay(u64),
+    /// The first entry of a batch to a queue fails, without an effect; the others do not.
+    FailEntry,
+    /// Received messages stay visible, so they are received again.
+    Duplicate,
 }
 
 /// Which requests are hit.
@@ -42,10 +51,14 @@ pub enum When {
 
 /// One fault and when it strikes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Only this operation, by S3's name; `None` for all.
     #[serde(default)]
     pub operation: Option<String>,
+    /// Only this bucket (or queue); `None` for all.
+    #[serde(default)]
+    pub bucket: Option<String>,
     /// Only keys (or listed prefixes) that begin with this.
     #[serde(default)]
     pub prefix: String,
@@ -66,13 +79,20 @@ impl Rule {
     /// A fault of every operation.
     #[must_use]
     pub fn every(fault: Fault, when: When) -> Self {
-        Self { operation: None, prefix: String::new(), fault, when }
+        Self { operation: None, bucket: None, prefix: String::new(), fault, when }
     }
 
     /// A fault of one operation.
     #[must_use]
     pub fn of(operation: &str, fault: Fault, when: When) -> Self {
         Self { operation: Some(operation.to_owned()), ..Self::every(fault, when) }
+    }
+
+    /// Only of a place: keys of a bucket that begin with a prefix.
+    #[must_use]
+    pub fn at(mut self, bucket: &str, prefix: &str) -> Self {
+        (self.bucket, self.prefix) = (Some(bucket.to_owned()), prefix.to_owned());
+        self
     }
 }
 
@@ -84,12 +104,18 @@ impl Faults {
         Self { rules, random: Some(fastrand::Rng::with_seed(seed)) }
     }
 
+    /// The rules.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().map(|(rule, _)| rule)
+    }
+
     /// What strikes a request. Each rule counts the requests that match it.
-    pub(crate) fn strike(&mut self, operation: &str, key: &[u8]) -> Vec<Fault> {
+    pub(crate) fn strike(&mut self, operation: &str, bucket: &str, key: &[u8]) -> Vec<Fault> {
         let Some(random) = &mut self.random else { return Vec::new() };
         let mut struck = Vec::new();
         for (rule, seen) in &mut self.rules {
             let matches = rule.operation.as_deref().is_none_or(|name| name == operation)
+                && rule.bucket.as_deref().is_none_or(|name| name == bucket)
                 && key.starts_with(rule.prefix.as_bytes());
             if !matches {
                 continue;
@@ -116,9 +142,17 @@ mod tests {
     fn the_kth_matching_request_is_hit_and_no_other() {
         let mut faults = Faults::new(1, vec![Rule::of("GetObject", Fault::SlowDown, When::Nth(2))]);
         let hits: Vec<_> = ["GetObject", "PutObject", "GetObject", "GetObject"]
-            .map(|operation| faults.strike(operation, b"k").len())
+            .map(|operation| faults.strike(operation, "b", b"k").len())
             .to_vec();
         assert_eq!(hits, [0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_rule_of_a_place_leaves_others_alone() {
+        let rule = Rule::every(Fault::AccessDenied, When::Always).at("b", "p/");
+        let mut faults = Faults::new(1, vec![rule]);
+        let mut hits = |bucket, key: &[u8]| faults.strike("GetObject", bucket, key).len();
+        assert_eq!([hits("b", b"p/k"), hits("b", b"q"), hits("c", b"p/k")], [1, 0, 0]);
     }
 
     #[test]
@@ -126,7 +160,7 @@ mod tests {
         let run = |seed| {
             let mut faults =
                 Faults::new(seed, vec![Rule::every(Fault::ResetAfter, When::Rate(0.3))]);
-            (0..50).map(|_| faults.strike("PutObject", b"k").len()).collect::<Vec<_>>()
+            (0..50).map(|_| faults.strike("PutObject", "b", b"k").len()).collect::<Vec<_>>()
         };
         assert_eq!(run(5), run(5));
         assert_ne!(run(5), run(6));

@@ -1,19 +1,23 @@
-//! The operations. Each looks and changes under the endpoint's lock, so that conditions are atomic with their writes.
+//! The operations. Each takes the endpoint's lock where it looks and changes, so that conditions are atomic with their
+//! writes; bytes are hashed and moved outside of it.
 
 mod copy;
 mod delete;
 mod multipart;
 mod object;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::endpoint::State;
+use crate::endpoint::{Capabilities, Endpoint};
 use crate::error::{S3Error, S3Result};
 use crate::listing;
 use crate::reply::Reply;
 use crate::request::Call;
+use crate::text::{element, hex};
 
 /// Longest key in bytes (S3 User Guide, "Naming Amazon S3 objects").
 const MAX_KEY_BYTES: usize = 1_024;
@@ -26,48 +30,68 @@ pub(crate) struct Payload {
 }
 
 /// Performs a call.
-pub(crate) fn perform(state: &mut State, call: &Call, payload: &Payload) -> S3Result<Reply> {
+pub(crate) fn perform(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
     if call.key.len() > MAX_KEY_BYTES {
         return Err(S3Error::key_too_long());
     }
-    match call.operation {
-        "ListBuckets" => return Ok(list_buckets(state)),
-        "CreateBucket" => {
-            state.buckets.entry(call.bucket.clone()).or_default();
-            return Ok(Reply::empty(StatusCode::OK));
-        }
-        _ => {}
+    if std::str::from_utf8(&call.key).is_err() {
+        return Err(S3Error::invalid_uri());
     }
-    let State { buckets, capabilities, .. } = state;
-    let bucket = buckets.get_mut(&call.bucket).ok_or_else(S3Error::no_such_bucket)?;
     match call.operation {
-        "HeadBucket" => Ok(Reply::empty(StatusCode::OK)),
-        "GetBucketLocation" => Ok(Reply::xml("LocationConstraint", &state.region)),
-        "ListObjectsV2" => listing::objects(bucket, call, capabilities),
-        "ListMultipartUploads" => Ok(listing::uploads(bucket, call)),
-        "GetObject" | "HeadObject" => object::get(bucket, call),
-        "PutObject" => object::put(bucket, call, payload, capabilities),
-        "DeleteObject" => delete::one(bucket, call, capabilities),
-        "DeleteObjects" => delete::many(bucket, payload, capabilities),
-        "GetObjectTagging" => tags::get(bucket, call),
-        "PutObjectTagging" => tags::put(bucket, call, payload),
-        "DeleteObjectTagging" => tags::delete(bucket, call),
-        "CopyObject" => copy::object(state, call),
-        "UploadPartCopy" => copy::part(state, call),
-        "CreateMultipartUpload" => multipart::create(bucket, call),
-        "UploadPart" => multipart::upload_part(bucket, call, payload, capabilities),
-        "ListParts" => multipart::list_parts(bucket, call),
-        "CompleteMultipartUpload" => multipart::complete(bucket, call, payload, capabilities),
-        "AbortMultipartUpload" => multipart::abort(bucket, call),
+        "ListBuckets" => Ok(list_buckets(endpoint)),
+        "CreateBucket" => {
+            endpoint.create_bucket(&call.bucket);
+            Ok(Reply::empty(StatusCode::OK))
+        }
+        "HeadBucket" => {
+            endpoint.state().bucket(&call.bucket)?;
+            Ok(Reply::empty(StatusCode::OK).with("x-amz-bucket-region", endpoint.region()))
+        }
+        "GetBucketLocation" => location(endpoint, call),
+        "ListObjectsV2" => listing::objects(endpoint, call),
+        "ListMultipartUploads" => listing::uploads(endpoint, call),
+        "GetObject" | "HeadObject" => object::get(endpoint, call),
+        "PutObject" => object::put(endpoint, call, payload),
+        "DeleteObject" => delete::one(endpoint, call),
+        "DeleteObjects" => delete::many(endpoint, call, payload),
+        "GetObjectTagging" => tags::get(endpoint, call),
+        "PutObjectTagging" => tags::put(endpoint, call, payload),
+        "DeleteObjectTagging" => tags::delete(endpoint, call),
+        "CopyObject" => copy::object(endpoint, call),
+        "UploadPartCopy" => copy::part(endpoint, call),
+        "CreateMultipartUpload" => multipart::create(endpoint, call),
+        "UploadPart" => multipart::upload_part(endpoint, call, payload),
+        "ListParts" => multipart::list_parts(endpoint, call),
+        "CompleteMultipartUpload" => multipart::complete(endpoint, call, payload),
+        "AbortMultipartUpload" => multipart::abort(endpoint, call),
         _ => Err(S3Error::method_not_allowed()),
     }
 }
 
-fn list_buckets(state: &State) -> Reply {
-    let names: String = state
-        .buckets
-        .keys()
-        .map(|name| format!("<Bucket>{}</Bucket>", crate::text::element("Name", name)))
-        .collect();
+/// Whether ETags say nothing about the bytes (API reference, Object: not with keys of KMS).
+fn is_opaque(encryption: &str, capabilities: &Capabilities) -> bool {
+    capabilities.opaque_etags || encryption.starts_with("aws:kms")
+}
+
+/// ETag of an object or part with this MD5.
+fn etag(digest: [u8; 16], encryption: &str, capabilities: &Capabilities) -> String {
+    if is_opaque(encryption, capabilities) {
+        format!("{:032x}", fastrand::u128(..))
+    } else {
+        hex(&digest)
+    }
+}
+
+fn list_buckets(endpoint: &Endpoint) -> Reply {
+    let state = endpoint.state();
+    let name = |name: &String| format!("<Bucket>{}</Bucket>", element("Name", name));
+    let names: String = state.buckets.keys().map(name).collect();
     Reply::xml("ListAllMyBucketsResult", &format!("<Buckets>{names}</Buckets>"))
+}
+
+fn location(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    endpoint.state().bucket(&call.bucket)?;
+    // The oldest region is told as nothing (API reference, GetBucketLocation).
+    let region = if endpoint.region() == "us-east-1" { "" } else { endpoint.region() };
+    Ok(Reply::xml("LocationConstraint", region))
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Serialize;
 
-/// Requests by operation, access key and bucket.
+/// Requests by operation, access key and bucket (or queue).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(pub BTreeMap<(String, String, String), u64>);
 
-/// A request that changed objects, or tried to.
+/// A request that changed objects, or tried to. A batch has one for each key that it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Write {
     /// S3's name of it.
@@ -27,6 +28,21 @@ pub struct Write {
     pub status: u16,
     /// Whether it changed something.
     pub effect: bool,
+    /// ETag of what is at the key after it; empty when nothing is, or without an effect.
+    pub etag: String,
+}
+
+/// A key that a request changed, as notifications tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: Bytes,
+    /// S3's name of the event, without `s3:`.
+    pub(crate) event: &'static str,
+    /// Empty when the object is gone.
+    pub(crate) etag: String,
+    pub(crate) size: u64,
+    /// Order of the changes of a key; taken under the lock under which the change was made.
+    pub(crate) sequence: u64,
 }
 
 impl Counts {
@@ -56,5 +72,9 @@ impl Counts {
             *sums.entry(operation.as_str()).or_default() += count;
         }
         sums
+    }
+
+    pub(crate) fn add(&mut self, operation: &str, access_key: String, place: String) {
+        *self.0.entry((operation.to_owned(), access_key, place)).or_default() += 1;
     }
 }

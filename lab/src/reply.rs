@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use crate::checksum::{Checksum, Kind};
+use crate::checksum::Checksum;
 use crate::error::S3Error;
+use crate::record::Change;
 use crate::storage::Object;
-use crate::text::{element, http_date};
+use crate::text::{element, http_date, quoted};
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -16,11 +17,19 @@ pub(crate) struct Reply {
     pub(crate) body: Bytes,
     /// Length to announce where it is not that of the body (HEAD).
     pub(crate) length: Option<u64>,
+    /// What it tells of was changed.
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Reply {
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new(), length: None }
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            length: None,
+            changes: Vec::new(),
+        }
     }
 
     pub(crate) fn xml(root: &str, inner: &str) -> Self {
@@ -36,17 +45,15 @@ impl Reply {
         if head || error.status == StatusCode::NOT_MODIFIED {
             return reply;
         }
-        Self { body: Self::error_body(error), ..reply }.with("content-type", "application/xml")
+        let inner =
+            format!("{}{}", element("Code", error.code), element("Message", &error.message));
+        let text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>{inner}</Error>");
+        Self { body: Bytes::from(text), ..reply }.with("content-type", "application/xml")
     }
 
-    pub(crate) fn error_body(error: &S3Error) -> Bytes {
-        let inner = format!(
-            "{}{}{}",
-            element("Code", error.code),
-            element("Message", &error.message),
-            element("RequestId", "LAB")
-        );
-        Bytes::from(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error>{inner}</Error>"))
+    pub(crate) fn changing(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
@@ -59,7 +66,7 @@ impl Reply {
     /// With what S3 tells of an object on every read.
     pub(crate) fn describing(mut self, object: &Object, checksums: bool) -> Self {
         self = self
-            .with("etag", &format!("\"{}\"", object.etag))
+            .with("etag", &quoted(&object.etag))
             .with("last-modified", &http_date(object.modified))
             .with("accept-ranges", "bytes");
         for (name, value) in &object.headers {
@@ -86,10 +93,7 @@ impl Reply {
     }
 
     pub(crate) fn with_checksum(self, checksum: &Checksum) -> Self {
-        let kind = match checksum.kind {
-            Kind::FullObject => "FULL_OBJECT",
-            Kind::Composite => "COMPOSITE",
-        };
-        self.with(checksum.algorithm.header(), &checksum.value).with("x-amz-checksum-type", kind)
+        self.with(checksum.algorithm.header(), &checksum.value)
+            .with("x-amz-checksum-type", checksum.kind.name())
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 use crate::text::uri_decode;
 
@@ -28,18 +28,7 @@ impl Call {
             rest.split_once('/').map_or((rest, None), |(bucket, key)| (bucket, Some(key)));
         let bucket = String::from_utf8_lossy(&uri_decode(bucket)).into_owned();
         let key = Bytes::from(key.map(uri_decode).unwrap_or_default());
-        let query: Vec<_> = parts
-            .uri
-            .query()
-            .unwrap_or_default()
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| {
-                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                let text = |part: &str| String::from_utf8_lossy(&uri_decode(part)).into_owned();
-                (text(name), text(value))
-            })
-            .collect();
+        let query = query_of(&parts.uri);
         let mut call = Self {
             operation: "Unknown",
             bucket,
@@ -101,6 +90,20 @@ impl Call {
                 | "CompleteMultipartUpload"
                 | "DeleteObject"
                 | "DeleteObjects"
+                | "PutObjectTagging"
+                | "DeleteObjectTagging"
         )
     }
+}
+
+/// Decoded names and values of a query, in the order they came.
+pub(crate) fn query_of(uri: &Uri) -> Vec<(String, String)> {
+    let text = |part: &str| String::from_utf8_lossy(&uri_decode(part)).into_owned();
+    let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (text(name), text(value))
+        })
+        .collect()
 }

@@ -3,41 +3,80 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::endpoint::EndpointConfig;
-use crate::server::Lab;
+use crate::config::Config;
 
 const EXAMPLES: &str = "\
-Example: two sides of a border, each with its own key
+Example: two sides of a border, each with its own key, and a queue that is told of changes
   s3sync-lab --endpoint usw2=us-west-2@127.0.0.1:9001 --key usw2=AKIAWEST:west-secret --bucket usw2=media \\
-             --endpoint cnn1=cn-north-1@127.0.0.1:9002 --key cnn1=AKIACHINA:china-secret --bucket cnn1=media-cn
-Faults, counts and seeds over the control interface (--admin):
-  curl -X PUT localhost:9000/usw2/faults -d '{\"seed\": 1, \"rules\": [{\"fault\": \"slow_down\", \"when\": {\"rate\": 0.01}}]}'
-  curl localhost:9000/usw2/counts";
+             --endpoint cnn1=cn-north-1@127.0.0.1:9002 --key cnn1=AKIACHINA:china-secret --bucket cnn1=media-cn \\
+             --queues sqs=us-west-2@127.0.0.1:9003 --key sqs=AKIAWEST:west-secret --queue sqs=events \\
+             --notify usw2:media=sqs:events --admin 127.0.0.1:9000
 
-/// Local stand-ins of S3: objects live in memory, signatures are verified, faults can be switched on.
+The same and more in a file (--config):
+  [[endpoint]]
+  name = \"usw2\"
+  region = \"us-west-2\"
+  listen = \"127.0.0.1:9001\"                     # any free port when left out
+  keys = { AKIAWEST = \"west-secret\" }
+  buckets = [\"media\", \"big\"]
+  capabilities = { min_part_size = 1, ignore_conditions = true, list_delay_ms = 30 }
+  generate = { big = { prefix = \"d/\", count = 1000000, size = 4096, differs_every = 100, modified = 0 } }
+  notify = [{ bucket = \"media\", prefix = \"\", queue = \"sqs:events\" }]
+  [[queues]]
+  name = \"sqs\"
+  region = \"us-west-2\"
+  listen = \"127.0.0.1:9003\"
+  keys = { AKIAWEST = \"west-secret\" }
+  queue = [{ name = \"events\", visibility_timeout_s = 30, dead_letters = \"dead\", max_receives = 3 }, { name = \"dead\" }]
+
+Faults, counts, the write log and seeds over the control interface (--admin):
+  curl -X PUT localhost:9000/usw2/faults -d '{\"seed\": 1, \"rules\": [{\"fault\": \"slow_down\", \"when\": {\"rate\": 0.01}}]}'
+  curl localhost:9000/usw2/counts
+  curl localhost:9000/usw2/writes
+  curl -X PUT localhost:9000/usw2/objects/media -d '{\"key\": \"a b\", \"text\": \"hello\"}'";
+
+/// Local stand-ins of S3 and SQS: all lives in memory, signatures are verified, faults can be switched on.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "s3sync-lab", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Args {
     /// An endpoint: NAME=REGION or NAME=REGION@ADDRESS; without an address any port is taken.
-    #[arg(long = "endpoint", required = true, value_name = "NAME=REGION[@ADDR]")]
+    #[arg(
+        long = "endpoint",
+        required_unless_present = "config",
+        value_name = "NAME=REGION[@ADDR]"
+    )]
     pub endpoints: Vec<String>,
-    /// An access key of an endpoint.
+    /// An access key of an endpoint or of a server of queues.
     #[arg(long = "key", value_name = "NAME=ACCESS_KEY:SECRET")]
     pub keys: Vec<String>,
     /// A bucket of an endpoint.
     #[arg(long = "bucket", value_name = "NAME=BUCKET")]
     pub buckets: Vec<String>,
+    /// A server of queues.
+    #[arg(long, value_name = "NAME=REGION[@ADDR]")]
+    pub queues: Vec<String>,
+    /// A queue of a server of queues.
+    #[arg(long, value_name = "NAME=QUEUE")]
+    pub queue: Vec<String>,
+    /// A queue that is told of changes of a bucket's objects.
+    #[arg(long, value_name = "NAME:BUCKET=QUEUES:QUEUE")]
+    pub notify: Vec<String>,
+    /// A TOML file with all of that and more; see the example. Flags add to it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where the control interface listens.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
     pub admin: SocketAddr,
 }
 
-/// The program: prints one JSON line with the addresses in use, and serves until it is told to stop.
+/// The program as a process: parses arguments, and runs until it is told to stop.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match Args::try_parse_from(arguments) {
         Ok(args) => args,
@@ -47,7 +86,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(serve(args)));
+        .and_then(|runtime| runtime.block_on(run(args)));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -57,56 +96,30 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
+/// The program: prints one JSON line with the addresses in use, and serves until SIGTERM or ctrl-c.
+///
+/// # Errors
+/// When the arguments or the file they name are wrong, or an address cannot be listened on.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    // Before the line is printed: who reads it may stop us at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let config = Config::of(&args)?;
     let admin = TcpListener::bind(args.admin).await?;
     let admin_address = admin.local_addr()?;
-    let lab = Lab::start(configs(&args)?).await?;
+    let lab = config.start().await?;
     lab.serve_admin(admin);
-    let urls: BTreeMap<_, _> =
+    let endpoints: BTreeMap<_, _> =
         lab.endpoints().map(|one| (one.name().to_owned(), one.url())).collect();
-    println!(
-        "{}",
-        serde_json::json!({"admin": format!("http://{admin_address}"), "endpoints": urls})
-    );
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let queues: BTreeMap<_, _> =
+        lab.all_queues().map(|one| (one.name().to_owned(), one.url())).collect();
+    let addresses = serde_json::json!({
+        "admin": format!("http://{admin_address}"),
+        "endpoints": endpoints,
+        "queues": queues,
+    });
+    println!("{addresses}");
     tokio::select! {
         _ = terminate.recv() => Ok(()),
         pressed = tokio::signal::ctrl_c() => Ok(pressed?),
     }
-}
-
-fn configs(args: &Args) -> anyhow::Result<Vec<EndpointConfig>> {
-    let mut configs: BTreeMap<String, EndpointConfig> = BTreeMap::new();
-    let pair = |flag: &str, text: &str| {
-        text.split_once('=')
-            .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
-            .ok_or_else(|| anyhow::anyhow!("{flag} {text}: NAME=... is expected"))
-    };
-    for text in &args.endpoints {
-        let (name, rest) = pair("--endpoint", text)?;
-        let (region, address) =
-            rest.split_once('@').map_or((rest.as_str(), None), |(r, a)| (r, Some(a)));
-        let mut config = EndpointConfig::new(&name, region);
-        if let Some(address) = address {
-            config.listen = address.parse()?;
-        }
-        configs.insert(name, config);
-    }
-    let unknown = |name: &str| anyhow::anyhow!("there is no --endpoint {name}");
-    for text in &args.keys {
-        let (name, rest) = pair("--key", text)?;
-        let (key, secret) = rest
-            .split_once(':')
-            .ok_or_else(|| anyhow::anyhow!("--key: ACCESS_KEY:SECRET is expected"))?;
-        configs
-            .get_mut(&name)
-            .ok_or_else(|| unknown(&name))?
-            .keys
-            .insert(key.to_owned(), secret.to_owned());
-    }
-    for text in &args.buckets {
-        let (name, bucket) = pair("--bucket", text)?;
-        configs.get_mut(&name).ok_or_else(|| unknown(&name))?.buckets.push(bucket);
-    }
-    Ok(configs.into_values().collect())
 }

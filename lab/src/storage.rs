@@ -7,8 +7,9 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::checksum::{Algorithm, Checksum, Kind, md5};
-use crate::generated::Generated;
-use crate::text::{hex, now};
+use crate::clock::now;
+use crate::generated::Space;
+use crate::text::hex;
 
 /// A stored object.
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub(crate) struct Upload {
 pub(crate) struct UploadedPart {
     pub(crate) body: Bytes,
     pub(crate) digest: [u8; 16],
+    /// Without quotes; not the digest where ETags are opaque.
+    pub(crate) etag: String,
     pub(crate) checksum: Option<(Algorithm, String)>,
 }
 
@@ -64,7 +67,7 @@ pub(crate) struct UploadedPart {
 pub(crate) struct Bucket {
     pub(crate) objects: BTreeMap<Bytes, Option<Arc<Object>>>,
     pub(crate) uploads: BTreeMap<String, Upload>,
-    pub(crate) generated: Option<Generated>,
+    pub(crate) generated: Option<Space>,
 }
 
 impl Object {
@@ -72,22 +75,28 @@ impl Object {
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         let body = body.into();
-        let checksum = Checksum {
-            algorithm: Algorithm::Crc64Nvme,
-            value: Algorithm::Crc64Nvme.of(&body),
-            kind: Kind::FullObject,
-        };
+        let (etag, checksum) = (hex(&md5(&body)), Checksum::full(Algorithm::Crc64Nvme, &body));
+        Self { body, etag, checksum: Some(checksum), ..Self::empty() }
+    }
+
+    /// One without bytes, ETag and checksum, which come later.
+    pub(crate) fn empty() -> Self {
         Self {
-            etag: hex(&md5(&body)),
-            body,
+            body: Bytes::new(),
+            etag: String::new(),
             modified: now(),
             headers: BTreeMap::new(),
             tags: BTreeMap::new(),
             storage_class: String::new(),
             encryption: String::new(),
             parts: Vec::new(),
-            checksum: Some(checksum),
+            checksum: None,
         }
+    }
+
+    /// Whether its bytes must be restored before they can be read.
+    pub(crate) fn is_archived(&self) -> bool {
+        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
     }
 
     /// With a header or user metadata (`x-amz-meta-…`).
@@ -139,7 +148,7 @@ impl Bucket {
         let space = self.generated.as_ref()?;
         let index = space.index_of(key)?;
         let mut object = Object::new(space.body(index));
-        object.modified = space.modified;
+        object.modified = space.modified();
         Some(Arc::new(object))
     }
 
@@ -149,16 +158,22 @@ impl Bucket {
         object
     }
 
-    pub(crate) fn delete(&mut self, key: &[u8]) {
-        if self.made(key).is_some() {
-            self.objects.insert(Bytes::copy_from_slice(key), None);
-        } else {
-            self.objects.remove(key);
+    /// Removes an object; tells whether there was one.
+    pub(crate) fn delete(&mut self, key: &[u8]) -> bool {
+        let hides = self.generated.as_ref().is_some_and(|space| space.index_of(key).is_some());
+        if !hides {
+            return self.objects.remove(key).is_some();
         }
+        // Without an entry the generated object would show again.
+        !matches!(self.objects.insert(Bytes::copy_from_slice(key), None), Some(None))
     }
 
     /// Keys from a place on, with size, ETag, time and class, in byte order.
-    pub(crate) fn walk<'a>(&'a self, from: &[u8], above: bool) -> impl Iterator<Item = Entry> + 'a {
+    pub(crate) fn walk<'a>(
+        &'a self,
+        from: &[u8],
+        above: bool,
+    ) -> impl Iterator<Item = Entry> + use<'a> {
         let start = if above {
             std::ops::Bound::Excluded(Bytes::copy_from_slice(from))
         } else {
@@ -168,11 +183,13 @@ impl Bucket {
         let space = self.generated.as_ref();
         let mut index = space.map_or(0, |space| {
             let first = space.first_from(from);
-            if above && first < space.count && space.key(first) == from { first + 1 } else { first }
+            let at = first < space.count() && space.key(first) == from;
+            if above && at { first + 1 } else { first }
         });
         std::iter::from_fn(move || {
             loop {
-                let made = space.filter(|space| index < space.count).map(|space| space.key(index));
+                let made =
+                    space.filter(|space| index < space.count()).map(|space| space.key(index));
                 let take_stored = match (stored.peek(), &made) {
                     (None, None) => return None,
                     (Some((key, _)), Some(made)) if *key == made => {
@@ -191,10 +208,11 @@ impl Bucket {
                 let space = space?;
                 let entry = Entry {
                     key: space.key(index),
-                    size: Generated::SIZE,
+                    size: space.size(),
                     etag: space.etag(index),
-                    modified: space.modified,
+                    modified: space.modified(),
                     storage_class: String::new(),
+                    checksum: Some((Algorithm::Crc64Nvme, Kind::FullObject)),
                 };
                 index += 1;
                 return Some(entry);
@@ -211,6 +229,7 @@ pub(crate) struct Entry {
     pub(crate) etag: String,
     pub(crate) modified: i64,
     pub(crate) storage_class: String,
+    pub(crate) checksum: Option<(Algorithm, Kind)>,
 }
 
 impl Entry {
@@ -221,6 +240,37 @@ impl Entry {
             etag: object.etag.clone(),
             modified: object.modified,
             storage_class: object.storage_class.clone(),
+            checksum: object.checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generated::Generated;
+
+    fn keys(bucket: &Bucket, from: &str, above: bool) -> Vec<String> {
+        let text = |entry: Entry| String::from_utf8(entry.key.to_vec()).unwrap();
+        bucket.walk(from.as_bytes(), above).map(text).collect()
+    }
+
+    #[test]
+    fn stored_and_generated_objects_are_walked_as_one() {
+        let space =
+            Generated { prefix: "d/".into(), count: 3, size: 16, differs_every: 0, modified: 0 };
+        let mut bucket = Bucket { generated: Some(Space::new(space)), ..Bucket::default() };
+        for key in ["a", "d/0000000000", "d/00000000005", "e"] {
+            bucket.put(Bytes::from(key), Object::new("other"));
+        }
+        assert!(bucket.delete(b"d/0000000002"));
+        assert!(!bucket.delete(b"d/0000000002"));
+        assert!(!bucket.delete(b"never there"));
+        let all = ["a", "d/0000000000", "d/00000000005", "d/0000000001", "e"];
+        assert_eq!(keys(&bucket, "", false), all);
+        assert_eq!(keys(&bucket, "d/0000000000", true), all[2..]);
+        assert_eq!(keys(&bucket, "d/0000000001", false), all[3..]);
+        assert_eq!(bucket.get(b"d/0000000000").unwrap().body, "other");
+        assert!(bucket.get(b"d/0000000002").is_none());
     }
 }

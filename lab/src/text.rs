@@ -44,6 +44,11 @@ pub(crate) fn xml_escape(text: &str) -> String {
     out
 }
 
+/// An ETag as headers and XML have it.
+pub(crate) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
 /// One element.
 pub(crate) fn element(name: &str, text: &str) -> String {
     format!("<{name}>{}</{name}>", xml_escape(text))
@@ -94,24 +99,16 @@ pub(crate) fn xml_unescape(text: &str) -> String {
     out
 }
 
-/// Microseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "this is the clock of the lab")]
-pub(crate) fn now() -> i64 {
-    let since =
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
 /// A time in headers (RFC 9110, section 5.6.7).
 pub(crate) fn http_date(micros: i64) -> String {
     let time = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
     time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// A time in XML.
+/// A time in XML. S3 keeps whole seconds and still writes the fraction.
 pub(crate) fn xml_date(micros: i64) -> String {
     let time = jiff::Timestamp::from_microsecond(micros).unwrap_or_default();
-    format!("{}.{:03}Z", time.strftime("%Y-%m-%dT%H:%M:%S"), micros.rem_euclid(1_000_000) / 1_000)
+    time.strftime("%Y-%m-%dT%H:%M:%S.000Z").to_string()
 }
 
 /// Lower-case hex.
@@ -138,6 +135,6 @@ mod tests {
     #[test]
     fn times_have_the_shape_clients_expect() {
         assert_eq!(http_date(1_700_000_000_123_000), "Tue, 14 Nov 2023 22:13:20 GMT");
-        assert_eq!(xml_date(1_700_000_000_123_000), "2023-11-14T22:13:20.123Z");
+        assert_eq!(xml_date(1_700_000_000_123_000), "2023-11-14T22:13:20.000Z");
     }
 }

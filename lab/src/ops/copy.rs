@@ -2,90 +2,132 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::StatusCode;
 
+use super::etag;
 use super::multipart::{part_number, upload};
-use super::object::{opaque, parse_range, template, write_conditions};
-use crate::checksum::md5;
-use crate::endpoint::State;
+use super::object::{parse_range, template, write_conditions};
+use crate::checksum::{Algorithm, Checksum, Kind, md5};
+use crate::clock::now;
+use crate::endpoint::{Capabilities, Endpoint};
 use crate::error::{S3Error, S3Result};
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::storage::{Object, UploadedPart};
-use crate::text::{element, hex, now, uri_decode, xml_date};
+use crate::text::{element, quoted, uri_decode, xml_date};
 
 /// Largest object of one CopyObject (API reference).
 const MAX_COPY_BYTES: usize = 5 << 30;
 
-/// The object a copy reads, if its conditions hold.
-fn source(state: &State, call: &Call) -> S3Result<Arc<Object>> {
+/// Bucket and key that a copy reads.
+fn place(call: &Call) -> S3Result<(&str, Vec<u8>)> {
     let header = call.header("x-amz-copy-source").unwrap_or_default();
-    let path = header.strip_prefix('/').unwrap_or(header);
-    let (bucket, key) =
-        path.split_once('/').ok_or_else(|| S3Error::invalid("x-amz-copy-source"))?;
-    let bucket = state.buckets.get(bucket).ok_or_else(S3Error::no_such_bucket)?;
-    let object = bucket.get(&Bytes::from(uri_decode(key))).ok_or_else(S3Error::no_such_key)?;
-    let wanted = call.header("x-amz-copy-source-if-match");
-    if wanted.is_some_and(|wanted| wanted.trim_matches('"') != object.etag) {
+    // A `?` of the key itself is encoded.
+    let path = header.split('?').next().unwrap_or_default();
+    let (bucket, key) = path
+        .strip_prefix('/')
+        .unwrap_or(path)
+        .split_once('/')
+        .ok_or_else(|| S3Error::invalid_argument("x-amz-copy-source"))?;
+    Ok((bucket, uri_decode(key)))
+}
+
+/// The object a copy reads, if its conditions hold.
+fn source(endpoint: &Endpoint, call: &Call) -> S3Result<Arc<Object>> {
+    let (bucket, key) = place(call)?;
+    let object = endpoint.state().bucket(bucket)?.get(&key).ok_or_else(S3Error::no_such_key)?;
+    let is = |wanted: &str| wanted == "*" || wanted.trim_matches('"') == object.etag;
+    let wrong = call.header("x-amz-copy-source-if-match").is_some_and(|wanted| !is(wanted))
+        || call.header("x-amz-copy-source-if-none-match").is_some_and(is);
+    if wrong {
         return Err(S3Error::precondition());
+    }
+    if object.is_archived() {
+        return Err(S3Error::not_in_active_tier());
     }
     Ok(object)
 }
 
-pub(super) fn object(state: &mut State, call: &Call) -> S3Result<Reply> {
-    let source = source(state, call)?;
+pub(super) fn object(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let source = source(endpoint, call)?;
     if source.body.len() > MAX_COPY_BYTES {
         return Err(S3Error::invalid(
             "The specified copy source is larger than the maximum allowable size",
         ));
     }
-    let State { buckets, capabilities, .. } = state;
-    let bucket = buckets.get_mut(&call.bucket).ok_or_else(S3Error::no_such_bucket)?;
-    write_conditions(bucket, call, capabilities)?;
-    let asked = template(call)?;
-    let mut object = Object {
-        modified: now(),
-        parts: Vec::new(),
-        etag: if capabilities.opaque_etags { opaque() } else { hex(&md5(&source.body)) },
-        storage_class: asked.storage_class.clone(),
-        encryption: asked.encryption.clone(),
-        ..Object::clone(&source)
-    };
-    if call.header("x-amz-metadata-directive") == Some("REPLACE") {
-        object.headers = asked.headers;
-    }
-    if call.header("x-amz-tagging-directive") == Some("REPLACE") {
-        object.tags = asked.tags;
-    }
-    let object = bucket.put(call.key.clone(), object);
-    Ok(result("CopyObjectResult", &object.etag, object.modified))
+    let capabilities = endpoint.capabilities();
+    let object = copied(call, &source, &capabilities)?;
+    let mut state = endpoint.state();
+    let bucket = state.bucket(&call.bucket)?;
+    write_conditions(bucket, call, &capabilities)?;
+    let object = bucket.put(call.key.clone(), Object { modified: now(), ..object });
+    let change = endpoint.changed(&call.key, "ObjectCreated:Copy", Some(&object));
+    let checksum = object.checksum.as_ref().map(Checksum::elements);
+    Ok(result("CopyObjectResult", &object.etag, &checksum.unwrap_or_default()).changing(change))
 }
 
-pub(super) fn part(state: &mut State, call: &Call) -> S3Result<Reply> {
-    let source = source(state, call)?;
+/// The object that a copy makes of another one.
+fn copied(call: &Call, source: &Object, capabilities: &Capabilities) -> S3Result<Object> {
+    let asked = template(call)?;
+    let replaces = |name: &str| call.header(name) == Some("REPLACE");
+    let replaces_headers = replaces("x-amz-metadata-directive");
+    let changes = replaces_headers
+        || asked.storage_class != source.storage_class
+        || call.header("x-amz-server-side-encryption").is_some()
+        || call.header("x-amz-website-redirect-location").is_some();
+    let (bucket, key) = place(call)?;
+    if !changes && bucket == call.bucket && key == call.key {
+        return Err(S3Error::copy_to_itself());
+    }
+    let mut object = Object { parts: Vec::new(), ..source.clone() };
+    (object.storage_class, object.encryption) = (asked.storage_class, asked.encryption);
+    if replaces_headers {
+        object.headers = asked.headers;
+    }
+    if replaces("x-amz-tagging-directive") {
+        object.tags = asked.tags;
+    }
+    object.etag = etag(md5(&source.body), &object.encryption, capabilities);
+    object.checksum = (!capabilities.no_checksums).then(|| checksum(call, source));
+    Ok(object)
+}
+
+/// The source's checksum, unless another is asked for, or it says nothing about one piece.
+fn checksum(call: &Call, source: &Object) -> Checksum {
+    let asked = call.header("x-amz-checksum-algorithm").and_then(Algorithm::named);
+    match (asked, &source.checksum) {
+        (None, Some(known)) if known.kind == Kind::FullObject => known.clone(),
+        (None, Some(known)) => Checksum::full(known.algorithm, &source.body),
+        (asked, _) => Checksum::full(asked.unwrap_or(Algorithm::Crc64Nvme), &source.body),
+    }
+}
+
+pub(super) fn part(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let source = source(endpoint, call)?;
     let number = part_number(call)?;
     let size = source.body.len() as u64;
     let (from, to) = match call.header("x-amz-copy-source-range") {
-        Some(range) => parse_range(range, size)?,
+        Some(range) => parse_range(range, size)?
+            .ok_or_else(|| S3Error::invalid_argument("x-amz-copy-source-range"))?,
         None => (0, size),
     };
     let range =
         usize::try_from(from).unwrap_or(usize::MAX)..usize::try_from(to).unwrap_or(usize::MAX);
     let body = source.body.slice(range);
-    let bucket = state.buckets.get_mut(&call.bucket).ok_or_else(S3Error::no_such_bucket)?;
-    let upload = upload(bucket, call)?;
-    let checksum = upload.checksum.map(|(algorithm, _)| (algorithm, algorithm.of(&body)));
     let digest = md5(&body);
-    upload.parts.insert(number, UploadedPart { body, digest, checksum });
-    Ok(result("CopyPartResult", &hex(&digest), now()))
+    let capabilities = endpoint.capabilities();
+    let mut state = endpoint.state();
+    let upload = upload(&mut state, call)?;
+    let etag = etag(digest, &upload.template.encryption, &capabilities);
+    let checksum = upload.checksum.map(|(algorithm, _)| (algorithm, algorithm.of(&body)));
+    let shown = checksum.as_ref().map(|(algorithm, value)| element(&algorithm.element(), value));
+    let reply = result("CopyPartResult", &etag, &shown.unwrap_or_default());
+    upload.parts.insert(number, UploadedPart { body, digest, etag, checksum });
+    Ok(reply)
 }
 
-fn result(root: &str, etag: &str, modified: i64) -> Reply {
-    let inner = format!(
-        "{}{}",
-        element("ETag", &format!("\"{etag}\"")),
-        element("LastModified", &xml_date(modified))
-    );
-    Reply { status: StatusCode::OK, ..Reply::xml(root, &inner) }
+fn result(root: &str, etag: &str, checksum: &str) -> Reply {
+    let (etag, modified) =
+        (element("ETag", &quoted(etag)), element("LastModified", &xml_date(now())));
+    Reply { status: StatusCode::OK, ..Reply::xml(root, &format!("{etag}{modified}{checksum}")) }
 }

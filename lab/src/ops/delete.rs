@@ -1,53 +1,66 @@
 //! DeleteObject and DeleteObjects.
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use super::Payload;
-use crate::endpoint::Capabilities;
+use crate::endpoint::Endpoint;
 use crate::error::{S3Error, S3Result};
+use crate::record::Change;
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::storage::Bucket;
 use crate::text::{element, elements, xml_unescape};
 
-pub(super) fn one(
+/// Most keys of a batch (API reference, DeleteObjects).
+const MAX_BATCH: usize = 1_000;
+
+pub(super) fn one(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let mut state = endpoint.state();
+    let conditional = !state.capabilities.ignore_conditions;
+    let bucket = state.bucket(&call.bucket)?;
+    let wanted = call.header("if-match").filter(|_| conditional);
+    let change = remove(endpoint, bucket, &call.key, wanted)?;
+    let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+    reply.changes.extend(change);
+    Ok(reply)
+}
+
+/// Removes an object. A condition needs the object, with that ETag (S3 User Guide, "Conditional deletes").
+fn remove(
+    endpoint: &Endpoint,
     bucket: &mut Bucket,
-    call: &Call,
-    capabilities: &Capabilities,
-) -> S3Result<Reply> {
-    let wanted = call.header("if-match").filter(|_| !capabilities.ignore_conditions);
+    key: &Bytes,
+    wanted: Option<&str>,
+) -> S3Result<Option<Change>> {
     if let Some(wanted) = wanted {
-        check(bucket, &call.key, wanted)?;
+        let object = bucket.get(key).ok_or_else(S3Error::no_such_key)?;
+        if wanted != "*" && wanted.trim_matches('"') != object.etag {
+            return Err(S3Error::precondition());
+        }
     }
-    bucket.delete(&call.key);
-    Ok(Reply::empty(StatusCode::NO_CONTENT))
+    let was_there = bucket.delete(key);
+    Ok(was_there.then(|| endpoint.changed(key, "ObjectRemoved:Delete", None)))
 }
 
-/// A conditional delete needs the object, with that ETag (S3 User Guide, "Conditional deletes").
-fn check(bucket: &Bucket, key: &[u8], wanted: &str) -> S3Result<()> {
-    let object = bucket.get(key).ok_or_else(S3Error::no_such_key)?;
-    if wanted == "*" || wanted.trim_matches('"') == object.etag {
-        Ok(())
-    } else {
-        Err(S3Error::precondition())
-    }
-}
-
-pub(super) fn many(
-    bucket: &mut Bucket,
-    payload: &Payload,
-    capabilities: &Capabilities,
-) -> S3Result<Reply> {
+pub(super) fn many(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
     let xml = std::str::from_utf8(&payload.body).map_err(|_| S3Error::malformed_xml())?;
     let quiet = elements(xml, "Quiet").first().is_some_and(|text| text.trim() == "true");
-    let mut inner = String::new();
-    for object in elements(xml, "Object") {
+    let objects = elements(xml, "Object");
+    if objects.is_empty() || objects.len() > MAX_BATCH {
+        return Err(S3Error::malformed_xml());
+    }
+    let mut state = endpoint.state();
+    let conditional = !state.capabilities.ignore_conditions;
+    let bucket = state.bucket(&call.bucket)?;
+    let (mut inner, mut changes) = (String::new(), Vec::new());
+    for object in objects {
         let text = |name: &str| elements(object, name).first().map(|text| xml_unescape(text));
         let key = text("Key").ok_or_else(S3Error::malformed_xml)?;
-        let wanted = text("ETag").filter(|_| !capabilities.ignore_conditions);
-        match wanted.map_or(Ok(()), |wanted| check(bucket, key.as_bytes(), &wanted)) {
-            Ok(()) => {
-                bucket.delete(key.as_bytes());
+        let wanted = text("ETag").filter(|_| conditional);
+        match remove(endpoint, bucket, &Bytes::from(key.clone()), wanted.as_deref()) {
+            Ok(change) => {
+                changes.extend(change);
                 if !quiet {
                     inner.push_str(&format!("<Deleted>{}</Deleted>", element("Key", &key)));
                 }
@@ -60,5 +73,5 @@ pub(super) fn many(
             )),
         }
     }
-    Ok(Reply::xml("DeleteResult", &inner))
+    Ok(Reply { changes, ..Reply::xml("DeleteResult", &inner) })
 }

@@ -1,51 +1,74 @@
 //! Multipart uploads.
 
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
-use super::Payload;
-use super::object::{opaque, template, verify, write_conditions};
+use super::object::{template, verify, write_conditions};
+use super::{Payload, etag, is_opaque};
 use crate::checksum::{Algorithm, Checksum, Kind, md5, multipart_etag};
-use crate::endpoint::Capabilities;
+use crate::clock::now;
+use crate::endpoint::{Capabilities, Endpoint, State};
 use crate::error::{S3Error, S3Result};
 use crate::reply::Reply;
 use crate::request::Call;
-use crate::storage::{Bucket, Upload, UploadedPart};
-use crate::text::{element, elements, hex, now, xml_unescape};
+use crate::storage::{Object, Upload, UploadedPart};
+use crate::text::{element, elements, quoted, xml_unescape};
 
 /// Highest part number (S3 User Guide, "Multipart upload limits").
 const MAX_PART: u32 = 10_000;
 
-pub(super) fn create(bucket: &mut Bucket, call: &Call) -> S3Result<Reply> {
+/// Most parts of a page (API reference, ListParts).
+const MAX_PAGE: usize = 1_000;
+
+pub(super) fn create(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
     let algorithm = call.header("x-amz-checksum-algorithm").and_then(Algorithm::named);
     let full = call.header("x-amz-checksum-type").is_some_and(|kind| kind == "FULL_OBJECT");
     let checksum = algorithm.map(|algorithm| {
         let composite = algorithm != Algorithm::Crc64Nvme && !full;
         (algorithm, if composite { Kind::Composite } else { Kind::FullObject })
     });
+    if full && algorithm == Some(Algorithm::Sha256) {
+        return Err(S3Error::invalid("The FULL_OBJECT checksum type cannot be used with SHA256."));
+    }
     let id = format!("upload-{:032x}", fastrand::u128(..));
-    let upload = Upload {
-        key: call.key.clone(),
-        initiated: now(),
-        template: template(call)?,
-        checksum,
-        parts: BTreeMap::new(),
-    };
-    bucket.uploads.insert(id.clone(), upload);
     let inner = format!(
         "{}{}{}",
         element("Bucket", &call.bucket),
         element("Key", &String::from_utf8_lossy(&call.key)),
         element("UploadId", &id)
     );
-    Ok(Reply::xml("InitiateMultipartUploadResult", &inner))
+    let mut reply = Reply::xml("InitiateMultipartUploadResult", &inner);
+    if let Some((algorithm, kind)) = checksum {
+        reply = reply
+            .with("x-amz-checksum-algorithm", algorithm.name())
+            .with("x-amz-checksum-type", kind.name());
+    }
+    let template = template(call)?;
+    if !template.encryption.is_empty() {
+        reply = reply.with("x-amz-server-side-encryption", &template.encryption);
+    }
+    let upload = Upload {
+        key: call.key.clone(),
+        initiated: now(),
+        template,
+        checksum,
+        parts: BTreeMap::new(),
+    };
+    endpoint.state().bucket(&call.bucket)?.uploads.insert(id, upload);
+    Ok(reply)
 }
 
-pub(super) fn upload<'a>(bucket: &'a mut Bucket, call: &Call) -> S3Result<&'a mut Upload> {
+/// The upload that a call names.
+pub(super) fn upload<'a>(
+    state: &'a mut MutexGuard<'_, State>,
+    call: &Call,
+) -> S3Result<&'a mut Upload> {
     let id = call.query("uploadId").unwrap_or_default();
-    bucket
+    state
+        .bucket(&call.bucket)?
         .uploads
         .get_mut(id)
         .filter(|upload| upload.key == call.key)
@@ -54,129 +77,119 @@ pub(super) fn upload<'a>(bucket: &'a mut Bucket, call: &Call) -> S3Result<&'a mu
 
 pub(super) fn part_number(call: &Call) -> S3Result<u32> {
     let number = call.query("partNumber").and_then(|text| text.parse().ok());
-    number
-        .filter(|number| (1..=MAX_PART).contains(number))
-        .ok_or_else(|| S3Error::invalid("partNumber"))
+    number.filter(|number| (1..=MAX_PART).contains(number)).ok_or_else(|| {
+        S3Error::invalid_argument("Part number must be an integer between 1 and 10000, inclusive")
+    })
 }
 
-pub(super) fn upload_part(
-    bucket: &mut Bucket,
-    call: &Call,
-    payload: &Payload,
-    capabilities: &Capabilities,
-) -> S3Result<Reply> {
+pub(super) fn upload_part(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
+    let capabilities = endpoint.capabilities();
     let number = part_number(call)?;
-    let upload = upload(bucket, call)?;
-    let mut checksum = verify(call, payload, capabilities)?;
-    if let (None, Some((algorithm, _))) = (&checksum, upload.checksum) {
-        checksum = Some((algorithm, algorithm.of(&payload.body)));
-    }
-    if let (Some((given, _)), Some((wanted, _))) = (&checksum, upload.checksum)
+    let (wanted, encryption) = {
+        let mut state = endpoint.state();
+        let upload = upload(&mut state, call)?;
+        (upload.checksum.map(|(algorithm, _)| algorithm), upload.template.encryption.clone())
+    };
+    let sent = verify(call, payload, &capabilities)?;
+    if let (Some((given, _)), Some(wanted)) = (&sent, wanted)
         && *given != wanted
     {
         return Err(S3Error::invalid("Checksum Type mismatch occurred"));
     }
+    let computed = || wanted.map(|algorithm| (algorithm, algorithm.of(&payload.body)));
+    let checksum = sent.or_else(computed);
     let digest = md5(&payload.body);
-    let mut reply = Reply::empty(StatusCode::OK).with("etag", &format!("\"{}\"", hex(&digest)));
+    let etag = etag(digest, &encryption, &capabilities);
+    let mut reply = Reply::empty(StatusCode::OK).with("etag", &quoted(&etag));
     if let Some((algorithm, value)) = &checksum {
         reply = reply.with(algorithm.header(), value);
     }
-    upload.parts.insert(number, UploadedPart { body: payload.body.clone(), digest, checksum });
+    let part = UploadedPart { body: payload.body.clone(), digest, etag, checksum };
+    upload(&mut endpoint.state(), call)?.parts.insert(number, part);
     Ok(reply)
 }
 
-pub(super) fn list_parts(bucket: &mut Bucket, call: &Call) -> S3Result<Reply> {
-    let after: u32 =
-        call.query("part-number-marker").and_then(|text| text.parse().ok()).unwrap_or_default();
-    let limit: usize =
-        call.query("max-parts").and_then(|text| text.parse().ok()).unwrap_or(1_000).min(1_000);
-    let upload = upload(bucket, call)?;
-    let rest: Vec<_> = upload.parts.range(after + 1..).collect();
+pub(super) fn list_parts(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let number = |name: &str| call.query(name).and_then(|text| text.parse::<u32>().ok());
+    let after = number("part-number-marker").unwrap_or_default();
+    let limit = number("max-parts").map_or(MAX_PAGE, |limit| MAX_PAGE.min(limit as usize));
+    let mut state = endpoint.state();
+    let upload = upload(&mut state, call)?;
+    let mut rest = upload.parts.range(after.saturating_add(1)..);
+    let page: Vec<_> = rest.by_ref().take(limit).collect();
     let mut inner = format!(
-        "{}{}",
+        "{}{}{}{}",
+        element("Bucket", &call.bucket),
+        element("Key", &String::from_utf8_lossy(&call.key)),
         element("UploadId", call.query("uploadId").unwrap_or_default()),
-        element("IsTruncated", if rest.len() > limit { "true" } else { "false" })
+        element("IsTruncated", if rest.next().is_some() { "true" } else { "false" })
     );
-    for (number, part) in rest.iter().take(limit) {
+    if let Some((last, _)) = page.last() {
+        inner.push_str(&element("NextPartNumberMarker", &last.to_string()));
+    }
+    for (number, part) in page {
         let checksum =
             part.checksum.as_ref().map(|(algorithm, value)| element(&algorithm.element(), value));
         inner.push_str(&format!(
             "<Part>{}{}{}{}</Part>",
             element("PartNumber", &number.to_string()),
-            element("ETag", &format!("\"{}\"", hex(&part.digest))),
+            element("ETag", &quoted(&part.etag)),
             element("Size", &part.body.len().to_string()),
             checksum.unwrap_or_default()
         ));
     }
-    if let Some((last, _)) = rest.iter().take(limit).next_back() {
-        inner.push_str(&element("NextPartNumberMarker", &last.to_string()));
-    }
     Ok(Reply::xml("ListPartsResult", &inner))
 }
 
-pub(super) fn abort(bucket: &mut Bucket, call: &Call) -> S3Result<Reply> {
-    upload(bucket, call)?;
-    bucket.uploads.remove(call.query("uploadId").unwrap_or_default());
+pub(super) fn abort(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let mut state = endpoint.state();
+    upload(&mut state, call)?;
+    let id = call.query("uploadId").unwrap_or_default();
+    state.bucket(&call.bucket)?.uploads.remove(id);
     Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
-pub(super) fn complete(
-    bucket: &mut Bucket,
-    call: &Call,
-    payload: &Payload,
-    capabilities: &Capabilities,
-) -> S3Result<Reply> {
-    upload(bucket, call)?;
-    write_conditions(bucket, call, capabilities)?;
-    let id = call.query("uploadId").unwrap_or_default().to_owned();
-    let upload = upload(bucket, call)?.clone();
-    let parts = chosen(&upload, &payload.body)?;
-    let too_small = |part: &&UploadedPart| part.body.len() < capabilities.min_part_size;
-    if parts[..parts.len() - 1].iter().any(too_small) {
-        return Err(S3Error::entity_too_small());
+pub(super) fn complete(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
+    let capabilities = endpoint.capabilities();
+    let begun = {
+        let mut state = endpoint.state();
+        let begun = upload(&mut state, call)?.clone();
+        write_conditions(state.bucket(&call.bucket)?, call, &capabilities)?;
+        begun
+    };
+    let numbers = chosen(&begun, &payload.body)?;
+    let parts: Vec<&UploadedPart> = numbers.iter().map(|number| &begun.parts[number]).collect();
+    let object = assembled(&begun, &parts, &capabilities)?;
+    agrees(call, &object)?;
+    let mut state = endpoint.state();
+    // The lock was not held while the parts were put together.
+    let now_there = upload(&mut state, call)?;
+    let same = |number: &u32| {
+        now_there.parts.get(number).map(|part| &part.etag) == Some(&begun.parts[number].etag)
+    };
+    if !numbers.iter().all(same) {
+        return Err(S3Error::invalid_part());
     }
-    let mut body = BytesMut::with_capacity(parts.iter().map(|part| part.body.len()).sum());
-    parts.iter().for_each(|part| body.extend_from_slice(&part.body));
-    if let Some(size) = call.header("x-amz-mp-object-size")
-        && size != body.len().to_string()
-    {
-        return Err(S3Error::invalid(
-            "The provided 'x-amz-mp-object-size' does not match what was uploaded",
-        ));
-    }
-    let digests: Vec<_> = parts.iter().map(|part| part.digest).collect();
-    let mut object = upload.template.clone();
-    object.modified = now();
-    object.parts = parts.iter().map(|part| part.body.len() as u64).collect();
-    object.etag = if capabilities.opaque_etags { opaque() } else { multipart_etag(&digests) };
-    object.body = body.freeze();
-    object.checksum = (!capabilities.no_checksums).then(|| whole(&upload, &parts, &object.body));
-    if let Some(checksum) = &object.checksum
-        && let Some(given) = call.header(checksum.algorithm.header())
-        && given != checksum.value
-    {
-        return Err(S3Error::bad_digest());
-    }
-    bucket.uploads.remove(&id);
-    let object = bucket.put(call.key.clone(), object);
-    let checksum = object.checksum.as_ref().map(|checksum| {
-        let kind = if checksum.kind == Kind::FullObject { "FULL_OBJECT" } else { "COMPOSITE" };
-        element(&checksum.algorithm.element(), &checksum.value) + &element("ChecksumType", kind)
-    });
+    let bucket = state.bucket(&call.bucket)?;
+    write_conditions(bucket, call, &capabilities)?;
+    bucket.uploads.remove(call.query("uploadId").unwrap_or_default());
+    let object = bucket.put(call.key.clone(), Object { modified: now(), ..object });
+    let event = "ObjectCreated:CompleteMultipartUpload";
+    let change = endpoint.changed(&call.key, event, Some(&object));
     let inner = format!(
         "{}{}{}{}",
         element("Bucket", &call.bucket),
         element("Key", &String::from_utf8_lossy(&call.key)),
-        element("ETag", &format!("\"{}\"", object.etag)),
-        checksum.unwrap_or_default()
+        element("ETag", &quoted(&object.etag)),
+        object.checksum.as_ref().map(Checksum::elements).unwrap_or_default()
     );
-    Ok(Reply::xml("CompleteMultipartUploadResult", &inner))
+    Ok(Reply::xml("CompleteMultipartUploadResult", &inner).changing(change))
 }
 
-/// The parts that a completion names, in its order.
-fn chosen<'a>(upload: &'a Upload, xml: &[u8]) -> S3Result<Vec<&'a UploadedPart>> {
+/// Numbers of the parts that a completion names, in its order.
+fn chosen(upload: &Upload, xml: &[u8]) -> S3Result<Vec<u32>> {
     let xml = std::str::from_utf8(xml).map_err(|_| S3Error::malformed_xml())?;
-    let mut parts = Vec::new();
+    let mut numbers = Vec::new();
     let mut last = 0;
     for part in elements(xml, "Part") {
         let text = |name: &str| elements(part, name).first().map(|text| xml_unescape(text));
@@ -187,38 +200,83 @@ fn chosen<'a>(upload: &'a Upload, xml: &[u8]) -> S3Result<Vec<&'a UploadedPart>>
         }
         last = number;
         let etag = text("ETag").unwrap_or_default();
-        let found =
-            upload.parts.get(&number).filter(|part| hex(&part.digest) == etag.trim_matches('"'));
+        let found = upload.parts.get(&number).filter(|part| part.etag == etag.trim_matches('"'));
         let found = found.ok_or_else(S3Error::invalid_part)?;
         if let Some((algorithm, value)) = &found.checksum
             && text(&algorithm.element()).is_some_and(|given| given != *value)
         {
             return Err(S3Error::invalid_part());
         }
-        parts.push(found);
+        numbers.push(number);
     }
-    if parts.is_empty() { Err(S3Error::malformed_xml()) } else { Ok(parts) }
+    if numbers.is_empty() { Err(S3Error::malformed_xml()) } else { Ok(numbers) }
+}
+
+/// The object that parts make.
+fn assembled(
+    upload: &Upload,
+    parts: &[&UploadedPart],
+    capabilities: &Capabilities,
+) -> S3Result<Object> {
+    let too_small = |part: &&UploadedPart| part.body.len() < capabilities.min_part_size;
+    if parts[..parts.len() - 1].iter().any(too_small) {
+        return Err(S3Error::entity_too_small());
+    }
+    let body = joined(parts);
+    let digests: Vec<_> = parts.iter().map(|part| part.digest).collect();
+    let mut object = upload.template.clone();
+    object.parts = parts.iter().map(|part| part.body.len() as u64).collect();
+    object.etag = if is_opaque(&object.encryption, capabilities) {
+        format!("{:032x}-{}", fastrand::u128(..), parts.len())
+    } else {
+        multipart_etag(&digests)
+    };
+    object.checksum = (!capabilities.no_checksums).then(|| whole(upload, parts, &body));
+    object.body = body;
+    Ok(object)
+}
+
+fn joined(parts: &[&UploadedPart]) -> Bytes {
+    if let [only] = parts {
+        return only.body.clone();
+    }
+    let mut body = BytesMut::with_capacity(parts.iter().map(|part| part.body.len()).sum());
+    parts.iter().for_each(|part| body.extend_from_slice(&part.body));
+    body.freeze()
+}
+
+/// What a completion says of the whole object must be so.
+fn agrees(call: &Call, object: &Object) -> S3Result<()> {
+    if let Some(size) = call.header("x-amz-mp-object-size")
+        && size != object.body.len().to_string()
+    {
+        return Err(S3Error::invalid(
+            "The provided 'x-amz-mp-object-size' does not match what was uploaded",
+        ));
+    }
+    if let Some(checksum) = &object.checksum
+        && let Some(given) = call.header(checksum.algorithm.header())
+        && given != checksum.value
+    {
+        return Err(S3Error::bad_digest());
+    }
+    Ok(())
 }
 
 /// The checksum of the whole object: combined from the parts', or computed by S3 itself.
 fn whole(upload: &Upload, parts: &[&UploadedPart], body: &[u8]) -> Checksum {
     let (algorithm, kind) = upload.checksum.unwrap_or((Algorithm::Crc64Nvme, Kind::FullObject));
-    let known: Option<Vec<_>> = parts
-        .iter()
-        .map(|part| {
-            part.checksum.as_ref().map(|(_, value)| (value.clone(), part.body.len() as u64))
-        })
-        .collect();
-    let value = match kind {
-        Kind::Composite => known.as_deref().and_then(|known| algorithm.composite(known)),
-        Kind::FullObject => Some(algorithm.of(body)),
+    let known = |part: &&UploadedPart| {
+        let (known, value) = part.checksum.as_ref()?;
+        (*known == algorithm).then(|| (value.clone(), part.body.len() as u64))
     };
+    let known: Option<Vec<_>> = parts.iter().map(known).collect();
+    let value = known.and_then(|known| match kind {
+        Kind::Composite => algorithm.composite(&known),
+        Kind::FullObject => algorithm.combined(&known),
+    });
     match value {
         Some(value) => Checksum { algorithm, value, kind },
-        None => Checksum {
-            algorithm: Algorithm::Crc64Nvme,
-            value: Algorithm::Crc64Nvme.of(body),
-            kind: Kind::FullObject,
-        },
+        None => Checksum::full(Algorithm::Crc64Nvme, body),
     }
 }

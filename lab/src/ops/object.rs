@@ -7,15 +7,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
-use super::Payload;
 use super::tags::parse_header;
+use super::{Payload, etag};
 use crate::checksum::{ALL, Algorithm, Checksum, Kind, md5};
-use crate::endpoint::Capabilities;
+use crate::clock::now;
+use crate::endpoint::{Capabilities, Endpoint};
 use crate::error::{S3Error, S3Result};
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::storage::{Bucket, Object};
-use crate::text::{hex, now};
+use crate::text::{http_date, quoted};
+
+/// Most bytes of all names and values of user metadata (S3 User Guide, "Working with object metadata").
+const MAX_METADATA_BYTES: usize = 2_048;
 
 /// Headers that an object keeps.
 const KEPT: &[&str] = &[
@@ -26,24 +30,33 @@ const KEPT: &[&str] = &[
     "cache-control",
     "expires",
     "x-amz-website-redirect-location",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
 ];
 
-pub(super) fn get(bucket: &Bucket, call: &Call) -> S3Result<Reply> {
-    let object = bucket.get(&call.key).ok_or_else(S3Error::no_such_key)?;
-    read_conditions(call, &object)?;
-    if call.operation == "GetObject"
-        && matches!(object.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
-    {
+pub(super) fn get(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let object = endpoint.state().bucket(&call.bucket)?.get(&call.key);
+    let object = object.ok_or_else(S3Error::no_such_key)?;
+    match read_conditions(call, &object) {
+        Err(error) if error.status == StatusCode::NOT_MODIFIED => {
+            return Ok(Reply::empty(error.status)
+                .with("etag", &quoted(&object.etag))
+                .with("last-modified", &http_date(object.modified)));
+        }
+        result => result?,
+    }
+    if call.operation == "GetObject" && object.is_archived() {
         return Err(S3Error::invalid_object_state());
     }
     let size = object.body.len() as u64;
-    let (from, to, status) = match (part_range(call, &object)?, call.header("range")) {
-        (Some((from, to)), _) => (from, to, StatusCode::PARTIAL_CONTENT),
-        (None, Some(range)) => {
-            let (from, to) = parse_range(range, size)?;
-            (from, to, StatusCode::PARTIAL_CONTENT)
-        }
-        (None, None) => (0, size, StatusCode::OK),
+    let range = match (part_range(call, &object)?, call.header("range")) {
+        (Some(part), _) => Some(part),
+        (None, Some(text)) => parse_range(text, size)?,
+        (None, None) => None,
+    };
+    let (from, to, status) = match range {
+        Some((from, to)) => (from, to, StatusCode::PARTIAL_CONTENT),
+        None => (0, size, StatusCode::OK),
     };
     let whole = status == StatusCode::OK;
     let checksums =
@@ -107,44 +120,45 @@ fn part_range(call: &Call, object: &Object) -> S3Result<Option<(u64, u64)>> {
     Ok(Some((from, from + object.parts[index])))
 }
 
-/// `bytes=a-b`, `bytes=a-` or `bytes=-n`, as a half-open range.
-pub(super) fn parse_range(text: &str, size: u64) -> S3Result<(u64, u64)> {
-    let refuse = S3Error::invalid_range;
-    let range = text.strip_prefix("bytes=").ok_or_else(refuse)?;
-    let (from, to) = range.split_once('-').ok_or_else(refuse)?;
-    let number = |text: &str| text.parse::<u64>().map_err(|_| refuse());
-    let (from, to) = match (from, to) {
-        ("", last) => (size.saturating_sub(number(last)?), size),
-        (from, "") => (number(from)?, size),
-        (from, to) => (number(from)?, number(to)?.saturating_add(1).min(size)),
+/// `bytes=a-b`, `bytes=a-` or `bytes=-n`, as a half-open range; nothing when it is not one of these, as S3 then
+/// answers with everything.
+pub(super) fn parse_range(text: &str, size: u64) -> S3Result<Option<(u64, u64)>> {
+    let Some((from, to)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'))
+    else {
+        return Ok(None);
     };
-    if from >= size || from >= to { Err(refuse()) } else { Ok((from, to)) }
+    let number = |text: &str| text.parse::<u64>().ok();
+    let (from, to) = match (number(from), number(to)) {
+        (Some(from), Some(last)) if last < from => return Ok(None),
+        (Some(from), Some(last)) => (from, last.saturating_add(1).min(size)),
+        (Some(from), None) if to.is_empty() => (from, size),
+        (None, Some(last)) if from.is_empty() => (size.saturating_sub(last), size),
+        _ => return Ok(None),
+    };
+    if from >= size { Err(S3Error::invalid_range()) } else { Ok(Some((from, to))) }
 }
 
-pub(super) fn put(
-    bucket: &mut Bucket,
-    call: &Call,
-    payload: &Payload,
-    capabilities: &Capabilities,
-) -> S3Result<Reply> {
-    write_conditions(bucket, call, capabilities)?;
-    let checksum = verify(call, payload, capabilities)?;
-    let digest = md5(&payload.body);
+pub(super) fn put(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
+    let capabilities = endpoint.capabilities();
+    let sent = verify(call, payload, &capabilities)?;
     let mut object = template(call)?;
-    object.etag = if capabilities.opaque_etags { opaque() } else { hex(&digest) };
+    object.etag = etag(md5(&payload.body), &object.encryption, &capabilities);
     object.body = payload.body.clone();
-    object.checksum = (!capabilities.no_checksums).then(|| {
-        let (algorithm, value) = checksum
-            .unwrap_or_else(|| (Algorithm::Crc64Nvme, Algorithm::Crc64Nvme.of(&payload.body)));
-        Checksum { algorithm, value, kind: Kind::FullObject }
+    object.checksum = (!capabilities.no_checksums).then(|| match sent {
+        Some((algorithm, value)) => Checksum { algorithm, value, kind: Kind::FullObject },
+        None => Checksum::full(Algorithm::Crc64Nvme, &payload.body),
     });
-    let object = bucket.put(call.key.clone(), object);
-    Ok(written(&object))
+    let mut state = endpoint.state();
+    let bucket = state.bucket(&call.bucket)?;
+    write_conditions(bucket, call, &capabilities)?;
+    let object = bucket.put(call.key.clone(), Object { modified: now(), ..object });
+    let change = endpoint.changed(&call.key, "ObjectCreated:Put", Some(&object));
+    Ok(written(&object).changing(change))
 }
 
 /// What S3 answers to a write.
 pub(super) fn written(object: &Arc<Object>) -> Reply {
-    let mut reply = Reply::empty(StatusCode::OK).with("etag", &format!("\"{}\"", object.etag));
+    let mut reply = Reply::empty(StatusCode::OK).with("etag", &quoted(&object.etag));
     if !object.encryption.is_empty() {
         reply = reply.with("x-amz-server-side-encryption", &object.encryption);
     }
@@ -152,11 +166,6 @@ pub(super) fn written(object: &Arc<Object>) -> Reply {
         Some(checksum) => reply.with_checksum(checksum),
         None => reply,
     }
-}
-
-/// An ETag that says nothing about the bytes.
-pub(super) fn opaque() -> String {
-    format!("{:032x}", fastrand::u128(..))
 }
 
 /// Conditions on what is at the key that is written.
@@ -169,8 +178,10 @@ pub(super) fn write_conditions(
         return Ok(());
     }
     let existing = bucket.get(&call.key);
-    if call.header("if-none-match") == Some("*") && existing.is_some() {
-        return Err(S3Error::precondition());
+    match call.header("if-none-match") {
+        Some("*") if existing.is_some() => return Err(S3Error::precondition()),
+        Some("*") | None => {}
+        Some(_) => return Err(S3Error::not_implemented()),
     }
     match (call.header("if-match"), existing) {
         (None, _) => Ok(()),
@@ -186,12 +197,17 @@ pub(super) fn write_conditions(
 
 /// An object with what a request's headers say, and no body yet.
 pub(super) fn template(call: &Call) -> S3Result<Object> {
-    let mut headers = BTreeMap::new();
+    let (mut headers, mut bytes) = (BTreeMap::new(), 0);
     for (name, value) in &call.headers {
         let name = name.as_str();
-        if KEPT.contains(&name) || name.starts_with("x-amz-meta-") {
+        let metadata = name.strip_prefix("x-amz-meta-");
+        bytes += metadata.map_or(0, |name| name.len() + value.len());
+        if KEPT.contains(&name) || metadata.is_some() {
             headers.insert(name.to_owned(), value.clone());
         }
+    }
+    if bytes > MAX_METADATA_BYTES {
+        return Err(S3Error::metadata_too_large());
     }
     // What is left of the encoding is the object's own.
     if let Some(encoding) = call.header("content-encoding") {
@@ -206,15 +222,11 @@ pub(super) fn template(call: &Call) -> S3Result<Object> {
     }
     let class = call.header("x-amz-storage-class").unwrap_or_default();
     Ok(Object {
-        body: bytes::Bytes::new(),
-        etag: String::new(),
-        modified: now(),
         headers,
-        tags: parse_header(call.header("x-amz-tagging").unwrap_or_default()),
+        tags: parse_header(call.header("x-amz-tagging").unwrap_or_default())?,
         storage_class: if class == "STANDARD" { String::new() } else { class.to_owned() },
         encryption: call.header("x-amz-server-side-encryption").unwrap_or_default().to_owned(),
-        parts: Vec::new(),
-        checksum: None,
+        ..Object::empty()
     })
 }
 
@@ -224,10 +236,11 @@ pub(super) fn verify(
     payload: &Payload,
     capabilities: &Capabilities,
 ) -> S3Result<Option<(Algorithm, String)>> {
-    if let Some(given) = call.header("content-md5")
-        && given != STANDARD.encode(md5(&payload.body))
-    {
-        return Err(S3Error::bad_digest());
+    if let Some(given) = call.header("content-md5") {
+        let given = STANDARD.decode(given).ok().filter(|given| given.len() == 16);
+        if given.ok_or_else(S3Error::invalid_digest)? != md5(&payload.body) {
+            return Err(S3Error::bad_digest());
+        }
     }
     if capabilities.no_checksums {
         return Ok(None);
