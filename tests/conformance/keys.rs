@@ -6,6 +6,7 @@ use s3sync_tests::objects::ODD_KEYS;
 use super::{Bucket, Outcome, cases, code, ensure, text};
 
 cases![
+    Bucket;
     listing_is_in_byte_order,
     non_bmp_keys_come_last,
     pages_continue_without_gap,
@@ -17,6 +18,8 @@ cases![
     the_longest_key_is_taken,
     a_longer_key_is_refused,
     listing_tells_size_and_etag,
+    groups_are_listed_in_pages,
+    an_empty_place_lists_nothing,
 ];
 
 async fn list(bucket: &Bucket, prefix: &str, after: Option<&str>) -> Result<Vec<String>, String> {
@@ -168,5 +171,29 @@ async fn listing_tells_size_and_etag(bucket: &Bucket) -> Outcome {
     let object = page.contents().first().ok_or("nothing is listed")?;
     ensure!(object.size() == Some(5) && object.e_tag() == Some(&etag), "{object:?}");
     ensure!(object.last_modified().is_some(), "{object:?}");
+    Ok(())
+}
+
+async fn groups_are_listed_in_pages(bucket: &Bucket) -> Outcome {
+    put_all(bucket, &["a", "d/1", "d/2", "d/3", "e/1", "f"]).await?;
+    let list = bucket.client.list_objects_v2().bucket(&bucket.name).delimiter("/").max_keys(1);
+    let mut pages = list.into_paginator().send();
+    let mut names = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(text)?;
+        names.extend(page.contents().iter().filter_map(|object| object.key()).map(str::to_owned));
+        let groups = page.common_prefixes().iter().filter_map(|group| group.prefix());
+        names.extend(groups.map(str::to_owned));
+    }
+    ensure!(names == ["a", "d/", "e/", "f"], "{names:?}");
+    Ok(())
+}
+
+async fn an_empty_place_lists_nothing(bucket: &Bucket) -> Outcome {
+    put_all(bucket, &["a", "b"]).await?;
+    for (prefix, after) in [("c", None), ("", Some("b")), ("a/", None)] {
+        let keys = list(bucket, prefix, after).await?;
+        ensure!(keys.is_empty(), "{prefix:?} after {after:?}: {keys:?}");
+    }
     Ok(())
 }

@@ -1,13 +1,15 @@
-//! One list of cases about S3, run against the lab and against independent servers, so that the lab cannot drift into
-//! a fantasy. What a real server does differently is declared with its reason, and must stay true: a declared
+//! One list of cases about S3 and SQS, run against the lab and against independent servers, so that the lab cannot drift
+//! into a fantasy. What a real server does differently is declared with its reason, and must stay true: a declared
 //! difference that is none any more fails as well.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 mod conditions;
+mod faults;
 mod integrity;
 mod keys;
 mod multipart;
+mod queues;
 mod reading;
 mod servers;
 
@@ -23,8 +25,8 @@ use servers::Server;
 /// What a case says: nothing when all is as on S3, else what is not.
 type Outcome = Result<(), String>;
 
-/// A case: its name and what it does in a bucket of its own.
-type Case = (&'static str, for<'a> fn(&'a Bucket) -> BoxFuture<'a, Outcome>);
+/// A case: its name and what it does in a bucket or queue of its own.
+type Case<Place> = (&'static str, for<'a> fn(&'a Place) -> BoxFuture<'a, Outcome>);
 
 /// A bucket of a case, with who may use it and who may not.
 struct Bucket {
@@ -43,10 +45,10 @@ macro_rules! ensure {
 }
 use ensure;
 
-/// Makes a list of cases of async functions.
+/// Makes a list of cases of async functions of a place.
 macro_rules! cases {
-    ($($name:ident),* $(,)?) => {
-        pub(crate) const CASES: &[crate::Case] = &[$((stringify!($name), |bucket| Box::pin($name(bucket)))),*];
+    ($place:ty; $($name:ident),* $(,)?) => {
+        pub(crate) const CASES: &[crate::Case<$place>] = &[$((stringify!($name), |place| Box::pin($name(place)))),*];
     };
 }
 use cases;
@@ -107,42 +109,47 @@ impl Bucket {
     }
 }
 
-fn all() -> impl Iterator<Item = &'static Case> {
+fn all() -> impl Iterator<Item = &'static Case<Bucket>> {
     [keys::CASES, reading::CASES, conditions::CASES, integrity::CASES, multipart::CASES]
         .into_iter()
         .flatten()
 }
 
-/// Runs all cases; what differs must be exactly what is declared.
+/// Runs all cases about S3.
 async fn run(server: &Server, declared: &[(&str, &str)]) {
-    let (mut wrong, mut count) = (Vec::new(), 0);
+    let mut outcomes = Vec::new();
     for (name, case) in all() {
-        count += 1;
         let bucket = Bucket {
             client: client(&server.url, &server.region, &server.key.0, &server.key.1),
             stranger: client(&server.url, &server.region, &server.key.0, "not-the-secret"),
             name: format!("case-{}", name.replace('_', "-")),
         };
         bucket.client.create_bucket().bucket(&bucket.name).send().await.unwrap();
-        let outcome = case(&bucket).await;
-        let expected = declared.iter().find(|(declared, _)| declared == name);
-        match (outcome, expected) {
+        outcomes.push((*name, case(&bucket).await));
+    }
+    assert!(outcomes.len() >= 60, "only {} cases", outcomes.len());
+    judge(server.name, outcomes, declared);
+}
+
+/// What differs must be exactly what is declared.
+fn judge(server: &str, outcomes: Vec<(&'static str, Outcome)>, declared: &[(&str, &str)]) {
+    let known = |name: &str| outcomes.iter().any(|(known, _)| *known == name);
+    let unknown: Vec<_> = declared.iter().filter(|(name, _)| !known(name)).collect();
+    assert!(unknown.is_empty(), "declared and no case: {unknown:?}");
+    let (mut wrong, count) = (Vec::new(), outcomes.len());
+    for (name, outcome) in outcomes {
+        match (outcome, declared.iter().find(|(declared, _)| *declared == name)) {
             (Ok(()), None) | (Err(_), Some(_)) => {}
             (Err(seen), None) => wrong.push(format!("{name}: {seen}")),
             (Ok(()), Some((_, reason))) => {
-                wrong.push(format!("{name}: is as on S3, yet declared: {reason}"))
+                wrong.push(format!("{name}: is as on AWS, yet declared: {reason}"));
             }
         }
     }
-    assert!(count >= 40, "only {count} cases");
-    let unknown: Vec<_> =
-        declared.iter().filter(|(name, _)| all().all(|(known, _)| known != name)).collect();
-    assert!(unknown.is_empty(), "declared and no case: {unknown:?}");
     assert!(
         wrong.is_empty(),
-        "{} of {count} cases on {}:\n{}",
+        "{} of {count} cases on {server}:\n{}",
         wrong.len(),
-        server.name,
         wrong.join("\n")
     );
 }
@@ -163,8 +170,10 @@ async fn the_lab_is_like_s3() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ministack_is_like_s3_but_for_what_is_declared() {
-    run(&servers::ministack().await, servers::MINISTACK_DIFFERS).await;
+async fn ministack_is_like_s3_and_sqs_but_for_what_is_declared() {
+    let server = servers::ministack().await;
+    run(&server, servers::MINISTACK_DIFFERS).await;
+    queues::run_on_ministack(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use super::{Bucket, Outcome, cases, code, ensure, text};
 const PART: usize = 5 << 20;
 
 cases![
+    Bucket;
     an_etag_is_made_of_the_parts,
     nothing_shows_before_it_is_complete,
     an_aborted_upload_is_gone,
@@ -22,6 +23,11 @@ cases![
     uploads_and_parts_are_listed,
     parts_are_copied_from_ranges,
     a_whole_checksum_is_combined_from_the_parts,
+    a_completion_of_another_size_is_refused,
+    a_completed_upload_takes_no_more_parts,
+    parts_are_read_by_number,
+    parts_are_listed_in_pages,
+    uploads_are_listed_in_pages,
 ];
 
 fn part(number: i32) -> Vec<u8> {
@@ -48,6 +54,16 @@ async fn upload(
 
 fn completed(parts: &[CompletedPart]) -> CompletedMultipartUpload {
     CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build()
+}
+
+/// An upload of one part, ready to be completed.
+pub(crate) async fn begun(
+    bucket: &Bucket,
+    key: &str,
+) -> Result<(String, CompletedMultipartUpload), String> {
+    let id = create(bucket, key).await?;
+    let parts = [upload(bucket, key, &id, 1, b"x".to_vec()).await?];
+    Ok((id, completed(&parts)))
 }
 
 /// An object of two parts, 5 MiB and 3 bytes; its ETag.
@@ -222,5 +238,72 @@ async fn a_whole_checksum_is_combined_from_the_parts(bucket: &Bucket) -> Outcome
         .checksum_mode(ChecksumMode::Enabled);
     let seen = get.send().await.map_err(text)?;
     ensure!(seen.checksum_crc64_nvme() == Some("jSnVw/bqjr4="), "{:?}", seen.checksum_crc64_nvme());
+    Ok(())
+}
+
+async fn a_completion_of_another_size_is_refused(bucket: &Bucket) -> Outcome {
+    let (id, parts) = begun(bucket, "k").await?;
+    let complete =
+        bucket.client.complete_multipart_upload().bucket(&bucket.name).key("k").upload_id(id);
+    let seen = code(complete.mpu_object_size(2).multipart_upload(parts).send().await);
+    ensure!(seen == "InvalidRequest", "{seen}");
+    Ok(())
+}
+
+async fn a_completed_upload_takes_no_more_parts(bucket: &Bucket) -> Outcome {
+    let (id, parts) = begun(bucket, "k").await?;
+    let complete =
+        bucket.client.complete_multipart_upload().bucket(&bucket.name).key("k").upload_id(&id);
+    complete.multipart_upload(parts).send().await.map_err(text)?;
+    let part =
+        bucket.client.upload_part().bucket(&bucket.name).key("k").upload_id(&id).part_number(2);
+    let seen = code(part.body(ByteStream::from_static(b"x")).send().await);
+    ensure!(seen == "NoSuchUpload", "{seen}");
+    Ok(())
+}
+
+async fn parts_are_read_by_number(bucket: &Bucket) -> Outcome {
+    two_parts(bucket, "k").await?;
+    let get = bucket.client.get_object().bucket(&bucket.name).key("k").part_number(2);
+    let answer = get.send().await.map_err(text)?;
+    let (count, range) = (answer.parts_count(), answer.content_range().map(str::to_owned));
+    let body = answer.body.collect().await.map_err(text)?.to_vec();
+    ensure!(body == b"end" && count == Some(2), "{count:?} {body:?}");
+    let expected = format!("bytes {PART}-{}/{}", PART + 2, PART + 3);
+    ensure!(range == Some(expected), "{range:?}");
+    Ok(())
+}
+
+async fn parts_are_listed_in_pages(bucket: &Bucket) -> Outcome {
+    let id = create(bucket, "k").await?;
+    for number in [1, 2, 5] {
+        upload(bucket, "k", &id, number, b"x".to_vec()).await?;
+    }
+    let list = bucket.client.list_parts().bucket(&bucket.name).key("k").upload_id(&id);
+    let mut pages = list.max_parts(2).into_paginator().send();
+    let mut numbers = Vec::new();
+    while let Some(page) = pages.next().await {
+        let parts = page.map_err(text)?.parts.unwrap_or_default();
+        numbers.push(parts.iter().filter_map(|part| part.part_number()).collect::<Vec<_>>());
+    }
+    ensure!(numbers == [vec![1, 2], vec![5]], "{numbers:?}");
+    Ok(())
+}
+
+async fn uploads_are_listed_in_pages(bucket: &Bucket) -> Outcome {
+    for key in ["a", "b b", "c"] {
+        create(bucket, key).await?;
+    }
+    let (mut key, mut id, mut keys) = (None, None, Vec::new());
+    for _ in 0..5 {
+        let list = bucket.client.list_multipart_uploads().bucket(&bucket.name).max_uploads(2);
+        let page = list.set_key_marker(key).set_upload_id_marker(id).send().await.map_err(text)?;
+        keys.extend(page.uploads().iter().filter_map(|upload| upload.key()).map(str::to_owned));
+        if page.is_truncated() != Some(true) {
+            break;
+        }
+        (key, id) = (page.next_key_marker, page.next_upload_id_marker);
+    }
+    ensure!(keys == ["a", "b b", "c"], "{keys:?}");
     Ok(())
 }

@@ -8,6 +8,7 @@ use aws_sdk_s3::types::{MetadataDirective, StorageClass};
 use super::{Bucket, Outcome, cases, code, ensure, text};
 
 cases![
+    Bucket;
     ranges_are_read,
     a_read_is_pinned_by_its_etag,
     an_unchanged_object_is_not_read_again,
@@ -20,6 +21,13 @@ cases![
     a_copy_is_pinned_by_its_source,
     many_are_deleted_at_once,
     a_wrong_secret_is_refused,
+    a_read_asks_for_what_changed_since,
+    tags_are_replaced_and_removed,
+    a_copy_replaces_tags_when_asked,
+    a_copy_onto_itself_is_refused,
+    a_bucket_is_looked_at,
+    a_redirect_is_kept,
+    encryption_is_told,
 ];
 
 async fn ranges_are_read(bucket: &Bucket) -> Outcome {
@@ -223,5 +231,103 @@ async fn many_are_deleted_at_once(bucket: &Bucket) -> Outcome {
 async fn a_wrong_secret_is_refused(bucket: &Bucket) -> Outcome {
     let seen = code(bucket.stranger.put_object().bucket(&bucket.name).key("k").send().await);
     ensure!(seen == "SignatureDoesNotMatch", "{seen}");
+    Ok(())
+}
+
+async fn a_read_asks_for_what_changed_since(bucket: &Bucket) -> Outcome {
+    use aws_sdk_s3::primitives::DateTime;
+    bucket.put("k", "x").await?;
+    let head =
+        bucket.client.head_object().bucket(&bucket.name).key("k").send().await.map_err(text)?;
+    let at = *head.last_modified().ok_or("no time")?;
+    let get = || bucket.client.get_object().bucket(&bucket.name).key("k");
+    get().if_unmodified_since(at).send().await.map_err(text)?;
+    let before = DateTime::from_secs(at.secs() - 60);
+    get().if_modified_since(before).send().await.map_err(text)?;
+    let seen = code(get().if_unmodified_since(before).send().await);
+    ensure!(seen == "PreconditionFailed", "{seen}");
+    let result = get().if_modified_since(at).send().await;
+    let status =
+        result.err().and_then(|error| error.raw_response().map(|raw| raw.status().as_u16()));
+    ensure!(status == Some(304), "{status:?}");
+    Ok(())
+}
+
+async fn tags_of(bucket: &Bucket, key: &str) -> Result<Vec<(String, String)>, String> {
+    let get = bucket.client.get_object_tagging().bucket(&bucket.name).key(key);
+    let tags = get.send().await.map_err(text)?.tag_set;
+    Ok(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+}
+
+async fn tags_are_replaced_and_removed(bucket: &Bucket) -> Outcome {
+    use aws_sdk_s3::types::{Tag, Tagging};
+    let put = bucket.client.put_object().bucket(&bucket.name).key("k").tagging("a=b&c=d");
+    put.send().await.map_err(text)?;
+    let tag = Tag::builder().key("e + f").value("g:/@=ü").build().map_err(text)?;
+    let tagging = Tagging::builder().tag_set(tag).build().map_err(text)?;
+    let put = bucket.client.put_object_tagging().bucket(&bucket.name).key("k").tagging(tagging);
+    put.send().await.map_err(text)?;
+    let tags = tags_of(bucket, "k").await?;
+    ensure!(tags == [("e + f".to_owned(), "g:/@=ü".to_owned())], "{tags:?}");
+    let delete = bucket.client.delete_object_tagging().bucket(&bucket.name).key("k");
+    delete.send().await.map_err(text)?;
+    let tags = tags_of(bucket, "k").await?;
+    ensure!(tags.is_empty(), "{tags:?}");
+    Ok(())
+}
+
+async fn a_copy_replaces_tags_when_asked(bucket: &Bucket) -> Outcome {
+    use aws_sdk_s3::types::TaggingDirective;
+    carrier(bucket).await?;
+    let source = format!("{}/from%20here", bucket.name);
+    let copy = bucket.client.copy_object().bucket(&bucket.name).key("to").copy_source(source);
+    let copy = copy.tagging_directive(TaggingDirective::Replace).tagging("c=d");
+    copy.send().await.map_err(text)?;
+    let tags = tags_of(bucket, "to").await?;
+    ensure!(tags == [("c".to_owned(), "d".to_owned())], "{tags:?}");
+    Ok(())
+}
+
+async fn a_copy_onto_itself_is_refused(bucket: &Bucket) -> Outcome {
+    bucket.put("k", "x").await?;
+    let source = format!("{}/k", bucket.name);
+    let copy = || bucket.client.copy_object().bucket(&bucket.name).key("k").copy_source(&source);
+    let seen = code(copy().send().await);
+    ensure!(seen == "InvalidRequest", "{seen}");
+    let copy = copy().metadata_directive(MetadataDirective::Replace).metadata("a", "b");
+    copy.send().await.map_err(text)?;
+    Ok(())
+}
+
+async fn a_bucket_is_looked_at(bucket: &Bucket) -> Outcome {
+    bucket.client.head_bucket().bucket(&bucket.name).send().await.map_err(text)?;
+    let result = bucket.client.head_bucket().bucket("no-such-bucket-here").send().await;
+    let status =
+        result.err().and_then(|error| error.raw_response().map(|raw| raw.status().as_u16()));
+    ensure!(status == Some(404), "{status:?}");
+    let buckets = bucket.client.list_buckets().send().await.map_err(text)?;
+    let names: Vec<_> = buckets.buckets().iter().filter_map(|one| one.name()).collect();
+    ensure!(names.contains(&bucket.name.as_str()), "{names:?}");
+    Ok(())
+}
+
+async fn a_redirect_is_kept(bucket: &Bucket) -> Outcome {
+    let put = bucket.client.put_object().bucket(&bucket.name).key("k");
+    put.website_redirect_location("/other").send().await.map_err(text)?;
+    let head =
+        bucket.client.head_object().bucket(&bucket.name).key("k").send().await.map_err(text)?;
+    let seen = head.website_redirect_location();
+    ensure!(seen == Some("/other"), "{seen:?}");
+    Ok(())
+}
+
+async fn encryption_is_told(bucket: &Bucket) -> Outcome {
+    use aws_sdk_s3::types::ServerSideEncryption;
+    let put = bucket.client.put_object().bucket(&bucket.name).key("k");
+    put.server_side_encryption(ServerSideEncryption::Aes256).send().await.map_err(text)?;
+    let head =
+        bucket.client.head_object().bucket(&bucket.name).key("k").send().await.map_err(text)?;
+    let seen = head.server_side_encryption();
+    ensure!(seen == Some(&ServerSideEncryption::Aes256), "{seen:?}");
     Ok(())
 }
