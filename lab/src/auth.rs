@@ -74,15 +74,18 @@ pub(crate) fn verify(request: Signed<'_>, keys: Keys<'_>) -> S3Result<Signer> {
     let canonical = canonical_request(request, signed)?;
     let to_sign =
         format!("AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let mut signing_key = hmac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
-    for part in [region, service, "aws4_request"] {
-        signing_key = hmac(&signing_key, part.as_bytes());
-    }
+    let signing_key = signing_key(secret, date, region, service);
     let signature = hex(&hmac(&signing_key, to_sign.as_bytes()));
     if signature != given {
         return Err(S3Error::signature());
     }
     Ok(Signer { signature, signing_key, timestamp: timestamp.to_owned(), scope: scope.to_owned() })
+}
+
+fn signing_key(secret: &str, date: &str, region: &str, service: &str) -> [u8; 32] {
+    let first = hmac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
+    let parts = [region, service, "aws4_request"];
+    parts.iter().fold(first, |key, part| hmac(&key, part.as_bytes()))
 }
 
 /// The access key a request claims, also when its signature is wrong; for counting.
@@ -199,8 +202,23 @@ fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Secret of AWS's published examples.
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+    /// Who signed the published example of a chunked upload
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>).
+    pub(crate) fn example_signer() -> Signer {
+        let seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+        Signer {
+            signature: seed.to_owned(),
+            signing_key: signing_key(SECRET, "20130524", "us-east-1", "s3"),
+            timestamp: "20130524T000000Z".to_owned(),
+            scope: "20130524/us-east-1/s3/aws4_request".to_owned(),
+        }
+    }
 
     #[test]
     fn hmac_is_that_of_rfc_4231() {
@@ -236,6 +254,16 @@ mod tests {
         let bytes = canonical("host;range;x-amz-content-sha256;x-amz-date").unwrap();
         let expected = "7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972";
         assert_eq!(hex(&Sha256::digest(bytes)), expected);
+    }
+
+    #[test]
+    fn the_signature_is_that_of_the_published_example() {
+        let canonical = canonical("host;range;x-amz-content-sha256;x-amz-date").unwrap();
+        let Signer { signing_key, timestamp, scope, .. } = example_signer();
+        let digest = hex(&Sha256::digest(canonical));
+        let to_sign = format!("AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{digest}");
+        let expected = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41";
+        assert_eq!(hex(&hmac(&signing_key, to_sign.as_bytes())), expected);
     }
 
     #[test]

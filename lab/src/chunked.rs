@@ -79,6 +79,7 @@ fn line<'a>(raw: &'a Bytes, at: &mut usize) -> S3Result<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::tests::example_signer;
 
     #[test]
     fn chunks_and_trailers_are_taken_apart() {
@@ -88,6 +89,58 @@ mod tests {
         let decoded = decode(&raw, None).unwrap();
         assert_eq!(&decoded.body[..], b"hello!");
         assert_eq!(decoded.trailers, [("x-amz-checksum-crc32".to_owned(), "AAAA".to_owned())]);
+    }
+
+    const CHUNKS: [(usize, &str); 3] = [
+        (65_536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+        (1_024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+        (0, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+    ];
+
+    /// The body of AWS's published example of a chunked upload.
+    fn example(chunks: &[(usize, &str)]) -> Bytes {
+        let chunk = |(size, signature): &(usize, &str)| {
+            format!("{size:x};chunk-signature={signature}\r\n{}\r\n", "a".repeat(*size))
+        };
+        Bytes::from(chunks.iter().map(chunk).collect::<String>())
+    }
+
+    #[test]
+    fn signed_chunks_are_those_of_the_published_example() {
+        let decoded = decode(&example(&CHUNKS), Some(example_signer())).unwrap();
+        assert_eq!(decoded.body, "a".repeat(66_560));
+    }
+
+    #[test]
+    fn each_chunk_must_be_signed_and_in_its_place() {
+        let [first, second, last] = CHUNKS;
+        for chunks in
+            [[second, first, last], [first, (1_023, second.1), last], [first, second, (0, first.1)]]
+        {
+            let refused = decode(&example(&chunks), Some(example_signer())).unwrap_err();
+            assert_eq!(refused, S3Error::signature());
+        }
+        let unsigned = Bytes::from_static(b"0\r\n\r\n");
+        assert_eq!(decode(&unsigned, Some(example_signer())).unwrap_err(), S3Error::signature());
+    }
+
+    #[test]
+    fn a_trailer_must_be_signed_when_chunks_are() {
+        let mut raw = example(&CHUNKS).to_vec();
+        raw.truncate(raw.len() - 2);
+        raw.extend_from_slice(b"x-amz-checksum-crc32c:sOO8/Q==\r\n");
+        let with = |signature: &str| {
+            let trailer = format!("x-amz-trailer-signature:{signature}\r\n\r\n");
+            decode(
+                &Bytes::from([raw.as_slice(), trailer.as_bytes()].concat()),
+                Some(example_signer()),
+            )
+        };
+        assert_eq!(with(CHUNKS[0].1).unwrap_err(), S3Error::signature());
+        assert_eq!(
+            decode(&Bytes::from(raw.clone()), Some(example_signer())).unwrap_err(),
+            S3Error::signature()
+        );
     }
 
     #[test]

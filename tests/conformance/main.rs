@@ -9,6 +9,7 @@ mod faults;
 mod integrity;
 mod keys;
 mod multipart;
+mod program;
 mod queues;
 mod reading;
 mod servers;

@@ -177,6 +177,53 @@ fn a_completion_is_refused_for_what_is_wrong_and_leaves_the_upload_open() {
 }
 
 #[test]
+fn of_many_conditional_completions_at_once_one_wins() {
+    let endpoint = endpoint();
+    let body = "x".repeat(1 << 20);
+    for _ in 0..5 {
+        let begun = || {
+            let id = create(&endpoint, "k", &[]);
+            let parts = [1, 2].map(|number| part(&endpoint, &id, number, &body));
+            (id, parts)
+        };
+        let uploads: Vec<_> = (0..4).map(|_| begun()).collect();
+        let finish = |(id, [a, b]): &(String, [String; 2])| {
+            complete(&endpoint, id, &[(1, a), (2, b)], &[("if-none-match", "*")])
+        };
+        let won = std::thread::scope(|scope| {
+            let all: Vec<_> = uploads.iter().map(|one| scope.spawn(|| finish(one))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).filter(Result::is_ok).count()
+        });
+        assert_eq!((won, endpoint.open_uploads("b").len()), (1, 3));
+        endpoint.remove("b", "k");
+        for upload in endpoint.open_uploads("b") {
+            let line = format!("DELETE /b/k?uploadId={}", upload.upload_id);
+            ask(&endpoint, &line, &[], "").unwrap();
+        }
+    }
+}
+
+#[test]
+fn of_a_completion_and_an_abort_at_once_one_wins() {
+    let endpoint = endpoint();
+    let body = "x".repeat(1 << 20);
+    for round in 0..20 {
+        let id = create(&endpoint, "k", &[]);
+        let [a, b] = [1, 2].map(|number| part(&endpoint, &id, number, &body));
+        let (completed, aborted) = std::thread::scope(|scope| {
+            let complete = scope.spawn(|| complete(&endpoint, &id, &[(1, &a), (2, &b)], &[]));
+            // At another moment of the completion each time.
+            std::hint::black_box(md5(&vec![0; round * 2_000]));
+            let aborted = ask(&endpoint, &format!("DELETE /b/k?uploadId={id}"), &[], "");
+            (complete.join().unwrap().is_ok(), aborted.is_ok())
+        });
+        assert_ne!(completed, aborted);
+        assert_eq!(endpoint.object("b", "k").is_some(), completed);
+        endpoint.remove("b", "k");
+    }
+}
+
+#[test]
 fn parts_have_a_smallest_size_but_the_last() {
     let endpoint = with(Capabilities { min_part_size: 3, ..Capabilities::default() });
     for (first, expected) in [("aa", Some("EntityTooSmall")), ("aaa", None)] {
