@@ -45,6 +45,7 @@ errors! {
     malformed_xml BAD_REQUEST "MalformedXML" "The XML you provided was not well-formed";
     invalid_digest BAD_REQUEST "InvalidDigest" "The Content-MD5 you specified is not valid.";
     invalid_uri BAD_REQUEST "InvalidURI" "Couldn't parse the specified URI.";
+    missing_digest BAD_REQUEST "InvalidRequest" "Missing required header for this request: Content-MD5 OR x-amz-checksum-*";
     metadata_too_large BAD_REQUEST "MetadataTooLarge" "Your metadata headers exceed the maximum allowed metadata size.";
     too_many_tags BAD_REQUEST "BadRequest" "Object tags cannot be greater than 10";
     copy_to_itself BAD_REQUEST "InvalidRequest" "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";

@@ -29,8 +29,10 @@ pub enum Fault {
     Conflict,
     /// 200 with an error in the body, without an effect (CopyObject, UploadPartCopy, CompleteMultipartUpload).
     ErrorIn200,
-    /// The answer comes this many milliseconds later.
+    /// Nothing is done with the request for this many milliseconds.
     Delay(u64),
+    /// The answer leaves this many milliseconds after the effect.
+    DelayAnswer(u64),
     /// The first entry of a batch to a queue fails, without an effect; the others do not.
     FailEntry,
     /// Received messages stay visible, so they are received again.

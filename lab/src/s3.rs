@@ -54,6 +54,11 @@ pub(crate) async fn serve(
         let access_key = auth::claimed_key(&call.headers);
         notify::tell(endpoint, &call.bucket, &access_key, &reply.changes);
     }
+    for fault in &faults {
+        if let Fault::DelayAnswer(millis) = fault {
+            tokio::time::sleep(Duration::from_millis(*millis)).await;
+        }
+    }
     if faults.contains(&Fault::ResetAfter) {
         return broken();
     }
@@ -150,6 +155,7 @@ fn answer(endpoint: &Endpoint, call: &Call, raw: Bytes, faults: &[Fault]) -> S3R
             | Fault::WrongByteStored
             | Fault::ErrorIn200
             | Fault::Delay(_)
+            | Fault::DelayAnswer(_)
             | Fault::FailEntry
             | Fault::Duplicate => {}
         }

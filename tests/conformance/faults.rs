@@ -11,6 +11,8 @@ use s3sync_lab::{
     Capabilities, Endpoint, EndpointConfig, Fault, Faults, Generated, Lab, Object, Rule, When,
 };
 
+use s3sync_tests::wait::until;
+
 use super::code;
 
 const KEY: (&str, &str) = ("AKIALAB", "lab-secret");
@@ -146,6 +148,8 @@ async fn an_error_in_a_200_has_no_effect() {
     assert_eq!(code(copy().await), "InternalError");
     assert!(bench.endpoint.object("b", "to").is_none());
     assert_eq!(code(copy().await), "success");
+    let log = bench.endpoint.writes().into_iter().map(|write| (write.status, write.effect));
+    assert_eq!(log.collect::<Vec<_>>(), [(200, false), (200, true)]);
     let create = bench.client.create_multipart_upload().bucket("b").key("k").send().await.unwrap();
     let id = create.upload_id.unwrap();
     let part = bench.client.upload_part().bucket("b").key("k").upload_id(&id).part_number(1);
@@ -192,12 +196,20 @@ async fn keys_are_those_of_the_endpoint_and_count_for_who_claims_them() {
 async fn a_server_without_checksums_or_trailers_or_md5s_is_one() {
     let capabilities = Capabilities {
         no_checksums: true,
+        no_trailers: true,
         opaque_etags: true,
         unordered_listing: true,
         ..Capabilities::default()
     };
     let bench = Bench::with(capabilities).await;
     bench.endpoint.seed("b", "a", "x");
+    let bucket = super::Bucket {
+        client: bench.client.clone(),
+        stranger: bench.client.clone(),
+        name: "b".to_owned(),
+    };
+    let refused = super::integrity::put_streamed(&bucket).await.unwrap_err();
+    assert!(refused.contains("XAmzContentSHA256Mismatch"), "{refused}");
     assert_eq!(bench.put("b", "x").await, "success");
     let object = bench.endpoint.object("b", "b").unwrap();
     assert_ne!(object.etag, Object::new("x").etag);
@@ -256,6 +268,18 @@ async fn a_delay_comes_before_the_effect_and_others_do_not_wait_for_it() {
     }
     let keys: Vec<_> = bench.endpoint.objects("b").into_keys().collect();
     assert_eq!(keys, ["quick"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_answer_comes_after_the_effect() {
+    let bench = Bench::new().await;
+    bench.fault("PutObject", Fault::DelayAnswer(3_600_000), When::Always);
+    tokio::select! {
+        seen = bench.put("k", "x") => panic!("{seen}"),
+        () = until("the effect is there", Duration::from_secs(60), || async {
+            bench.endpoint.object("b", "k").map(drop).ok_or("nothing")
+        }) => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

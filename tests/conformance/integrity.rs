@@ -86,7 +86,8 @@ fn streamed(chunks: &'static [&'static [u8]]) -> ByteStream {
     ByteStream::new(SdkBody::from_body_1_x(StreamBody::new(stream::iter(frames))))
 }
 
-async fn put_streamed(bucket: &Bucket) -> Outcome {
+/// Puts an object as a stream with a trailer.
+pub(crate) async fn put_streamed(bucket: &Bucket) -> Outcome {
     let put = bucket.client.put_object().bucket(&bucket.name).key("k").content_length(11);
     let put =
         put.checksum_algorithm(ChecksumAlgorithm::Crc64Nvme).body(streamed(&[b"hello ", b"world"]));

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::Payload;
+use super::object::verify;
 use crate::endpoint::Endpoint;
 use crate::error::{S3Error, S3Result};
 use crate::record::Change;
@@ -44,6 +45,10 @@ fn remove(
 }
 
 pub(super) fn many(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
+    let sent = verify(call, payload, &endpoint.capabilities())?;
+    if sent.is_none() && call.header("content-md5").is_none() {
+        return Err(S3Error::missing_digest());
+    }
     let xml = std::str::from_utf8(&payload.body).map_err(|_| S3Error::malformed_xml())?;
     let quiet = elements(xml, "Quiet").first().is_some_and(|text| text.trim() == "true");
     let objects = elements(xml, "Object");

@@ -230,7 +230,11 @@ pub(super) fn template(call: &Call) -> S3Result<Object> {
     })
 }
 
-/// Verifies what the client says of its body; returns the checksum it sent.
+/// What headers about checksums begin with that are not a checksum themselves.
+const NO_CHECKSUMS: [&str; 3] =
+    ["x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-mode"];
+
+/// Verifies what the client says of its body; returns the checksum it sent. One that cannot be verified is refused.
 pub(super) fn verify(
     call: &Call,
     payload: &Payload,
@@ -244,6 +248,15 @@ pub(super) fn verify(
     }
     if capabilities.no_checksums {
         return Ok(None);
+    }
+    let unknown = |name: &str| {
+        name.starts_with("x-amz-checksum-")
+            && !NO_CHECKSUMS.contains(&name)
+            && ALL.iter().all(|algorithm| algorithm.header() != name)
+    };
+    let mut trailers = payload.trailers.iter().map(|(name, _)| name.as_str());
+    if call.headers.keys().any(|name| unknown(name.as_str())) || trailers.any(unknown) {
+        return Err(S3Error::not_implemented());
     }
     let trailer = |name: &str| {
         payload.trailers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 
 use super::Payload;
+use super::object::verify;
 use crate::endpoint::Endpoint;
 use crate::error::{S3Error, S3Result};
 use crate::reply::Reply;
@@ -48,6 +49,7 @@ pub(super) fn get(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
 }
 
 pub(super) fn put(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
+    verify(call, payload, &endpoint.capabilities())?;
     let xml = std::str::from_utf8(&payload.body).map_err(|_| S3Error::malformed_xml())?;
     let text = |tag: &str, name: &str| elements(tag, name).first().map(|text| xml_unescape(text));
     let tags = elements(xml, "Tag")

@@ -349,3 +349,35 @@ fn refused(refused: Refused) -> Error {
         Refused::TooLong => invalid("Total VisibilityTimeout for the message is beyond the limit."),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::super::{QueueConfig, QueuesConfig};
+    use super::*;
+
+    /// Receives with a wait of 20 seconds while something else happens; tells what came after how many seconds.
+    async fn poll(queues: &Queues, meanwhile: impl Future<Output = ()>) -> (usize, u64) {
+        let begin = Instant::now();
+        let input = json!({"QueueName": "q", "WaitTimeSeconds": 20, "VisibilityTimeout": 3});
+        let (received, ()) = tokio::join!(queues.perform("ReceiveMessage", input, &[]), meanwhile);
+        let count = received.unwrap()["Messages"].as_array().map_or(0, Vec::len);
+        (count, begin.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_poll_ends_when_a_message_is_sent_or_visible_again_or_never() {
+        let config = QueuesConfig::new("sqs", "us-east-1").queue(QueueConfig::new("q"));
+        let queues = Queues::new(config, SocketAddr::from(([127, 0, 0, 1], 1)));
+        let sent = async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            queues.send("q", "a");
+        };
+        assert_eq!(poll(&queues, sent).await, (1, 5));
+        assert_eq!(poll(&queues, async {}).await, (1, 3));
+        let purged =
+            async { drop(queues.perform("PurgeQueue", json!({"QueueName": "q"}), &[]).await) };
+        assert_eq!(poll(&queues, purged).await, (0, 20));
+    }
+}
