@@ -9,6 +9,7 @@ mod jobs;
 mod page;
 mod status;
 mod trace;
+mod update;
 mod watch;
 
 use std::sync::Arc;

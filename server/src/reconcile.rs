@@ -66,7 +66,10 @@ impl Reconcile {
             tracing::warn!(session = session.0, "a session expired; its work goes to others");
             self.context.sessions.end(session, End::Expired);
         }
-        let snapshot = store.snapshot(MAX_READY, now).await?;
+        let mut snapshot = store.snapshot(MAX_READY, now).await?;
+        // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
+        // would wait there for as long.
+        snapshot.sessions.retain(|one| self.context.sessions.is_here(one.session));
         let placement = plan::place(&snapshot);
         if !placement.reasons.is_empty() {
             store.explain_runs(placement.reasons).await?;

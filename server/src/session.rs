@@ -93,6 +93,12 @@ impl Sessions {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, handle);
     }
 
+    /// Whether the session's stream is one of this process.
+    #[must_use]
+    pub fn is_here(&self, session: SessionId) -> bool {
+        self.get(session).is_some()
+    }
+
     /// Removes a session.
     pub fn leave(&self, session: SessionId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);

@@ -29,9 +29,17 @@ use tokio_util::task::TaskTracker;
 /// Whatever is waited for comes within this, or the test fails.
 const BOUND: Duration = Duration::from_secs(30);
 
+#[path = "api/changes.rs"]
+mod changes;
+#[path = "api/doors.rs"]
+mod doors;
+#[path = "api/sessions.rs"]
+mod sessions;
+
 struct Server {
     url: String,
     store: Arc<Sqlite>,
+    sessions: Arc<Sessions>,
     shutdown: CancellationToken,
 }
 
@@ -42,13 +50,18 @@ impl Drop for Server {
 }
 
 async fn server(tokens: Tokens) -> Server {
+    server_with(tokens, LeaseTimes::default()).await
+}
+
+async fn server_with(tokens: Tokens, times: LeaseTimes) -> Server {
+    let sessions = Arc::new(Sessions::default());
     let store = Arc::new(Sqlite::in_memory().await.unwrap());
     let shutdown = CancellationToken::new();
     let context = Context {
         store: Arc::clone(&store) as Arc<dyn Store>,
         clock: clock::system(),
-        sessions: Arc::new(Sessions::default()),
-        times: LeaseTimes::default(),
+        sessions: Arc::clone(&sessions),
+        times,
         shutdown: shutdown.clone(),
         tasks: TaskTracker::new(),
     };
@@ -60,7 +73,7 @@ async fn server(tokens: Tokens) -> Server {
         TcpListenerStream::new(listener),
         shutdown.clone().cancelled_owned(),
     ));
-    Server { url, store, shutdown }
+    Server { url, store, sessions, shutdown }
 }
 
 impl Server {

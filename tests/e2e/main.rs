@@ -4,6 +4,7 @@
 
 mod basics;
 mod ctl;
+mod doors;
 mod kill;
 mod secrets;
 

@@ -35,7 +35,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         text: "pb::",
-        to: &["proto/", "server/src/grpc", "tests/"],
+        to: &["proto/", "server/src/grpc", "server/tests/", "tests/"],
         why: "generated types are named where the wire is; the rest speaks `model`",
     },
     Confined {

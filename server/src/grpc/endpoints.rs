@@ -8,6 +8,7 @@ use s3sync_proto::wire;
 use tonic::{Code, Request, Response, Status};
 
 use super::status::{etag_mismatch, exists, missing, refused};
+use super::update::Update;
 use super::{Context, page};
 use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 use crate::grpc::jobs::{etag_of, request_key};
@@ -95,24 +96,33 @@ impl EndpointService for Endpoints {
             request.into_inner();
         let endpoint = endpoint.ok_or_else(|| Invalid::one("endpoint", "is missing"))?;
         let name = wire::endpoint_name(&endpoint.name)?;
-        let etag = etag_of(&endpoint.etag);
-        let precondition =
-            if allow_missing { Precondition::Any(etag) } else { Precondition::Exists(etag) };
-        let merged = match update_mask.filter(|mask| !mask.paths.is_empty()) {
-            None => endpoint,
-            Some(mask) => {
+        let update = Update {
+            paths: update_mask.map(|mask| mask.paths).unwrap_or_default(),
+            etag: etag_of(&endpoint.etag),
+            allow_missing,
+        };
+        let mut tries = 0;
+        let made = loop {
+            tries += 1;
+            let mut known = None;
+            if update.is_partial() {
                 let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-                let known =
-                    catalogue.endpoints.remove(&name).map(wire::endpoint_to).unwrap_or_default();
-                masked(known, endpoint, &mask.paths)?
+                known = catalogue.endpoints.remove(&name).map(wire::endpoint_to);
+            }
+            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
+            let merged = if update.is_partial() {
+                masked(known.unwrap_or_default(), endpoint.clone(), &update.paths)?
+            } else {
+                endpoint.clone()
+            };
+            let spec = wire::endpoint_spec(merged)?;
+            let options = ChangeOptions { validate_only, request: None };
+            let now = self.0.clock.now();
+            match self.editor().put_endpoint(&name, spec, precondition, options, now).await {
+                Err(error) if update.goes_again(&error, tries) => {}
+                made => break made,
             }
         };
-        let spec = wire::endpoint_spec(merged)?;
-        let options = ChangeOptions { validate_only, request: None };
-        let made = self
-            .editor()
-            .put_endpoint(&name, spec, precondition, options, self.0.clock.now())
-            .await;
         let resource = wire::format_endpoint(&name);
         made.map(|made| Response::new(wire::endpoint_to(made)))
             .map_err(|error| change_refused(&resource, error))

@@ -11,6 +11,7 @@ use tonic::{Request, Response, Status};
 
 use super::endpoints::{change_refused, id};
 use super::status::{missing, refused};
+use super::update::Update;
 use super::{Context, page, trace, watch};
 use crate::catalogue::{ChangeOptions, Editor, Precondition};
 use crate::plan::check;
@@ -21,6 +22,11 @@ pub(super) struct Jobs(pub(super) Context);
 impl Jobs {
     fn editor(&self) -> Editor {
         Editor::new(self.0.store.clone())
+    }
+
+    async fn must_exist(&self, job: &Name, text: &str) -> Result<(), Status> {
+        let catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        if catalogue.jobs.contains_key(job) { Ok(()) } else { Err(missing(text)) }
     }
 
     /// The full name of a run that may have been asked for as the newest.
@@ -48,9 +54,8 @@ pub(super) fn request_key(
     if id.is_empty() {
         return Ok(None);
     }
-    let hex = |part: &str| part.chars().all(|c| c.is_ascii_hexdigit());
-    let parts: Vec<usize> = id.split('-').filter(|part| hex(part)).map(str::len).collect();
-    if parts != [8, 4, 4, 4, 12] {
+    let hex = id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    if !hex || !id.split('-').map(str::len).eq([8, 4, 4, 4, 12]) {
         return Err(Invalid::one("request_id", format!("{id:?} is not a UUID")));
     }
     let digest = Sha256::digest(request.encode_to_vec());
@@ -117,21 +122,33 @@ impl JobService for Jobs {
             request.into_inner();
         let job = job.ok_or_else(|| Invalid::one("job", "is missing"))?;
         let name = wire::job_name(&job.name)?;
-        let etag = etag_of(&job.etag);
-        let precondition =
-            if allow_missing { Precondition::Any(etag) } else { Precondition::Exists(etag) };
-        let merged = match update_mask.filter(|mask| !mask.paths.is_empty()) {
-            None => job,
-            Some(mask) => {
+        let update = Update {
+            paths: update_mask.map(|mask| mask.paths).unwrap_or_default(),
+            etag: etag_of(&job.etag),
+            allow_missing,
+        };
+        let mut tries = 0;
+        let made = loop {
+            tries += 1;
+            let mut known = None;
+            if update.is_partial() {
                 let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-                let known = catalogue.jobs.remove(&name).map(wire::job_to).unwrap_or_default();
-                masked(known, job, &mask.paths)?
+                known = catalogue.jobs.remove(&name).map(wire::job_to);
+            }
+            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
+            let merged = if update.is_partial() {
+                masked(known.unwrap_or_default(), job.clone(), &update.paths)?
+            } else {
+                job.clone()
+            };
+            let spec = wire::job_spec(merged)?;
+            let options = ChangeOptions { validate_only, request: None };
+            let now = self.0.clock.now();
+            match self.editor().put_job(&name, spec, precondition, options, now).await {
+                Err(error) if update.goes_again(&error, tries) => {}
+                made => break made,
             }
         };
-        let spec = wire::job_spec(merged)?;
-        let options = ChangeOptions { validate_only, request: None };
-        let made =
-            self.editor().put_job(&name, spec, precondition, options, self.0.clock.now()).await;
         let resource = wire::format_job(&name);
         made.map(|made| Response::new(wire::job_to(made)))
             .map_err(|error| change_refused(&resource, error))
@@ -177,10 +194,7 @@ impl JobService for Jobs {
         let pb::ListRunsRequest { parent, page_size, page_token } = request.into_inner();
         let job = wire::parse_job_parent(&parent)?;
         if let Some(job) = &job {
-            let catalogue = self.0.store.catalogue().await.map_err(refused)?;
-            if !catalogue.jobs.contains_key(job) {
-                return Err(missing(&parent));
-            }
+            self.must_exist(job, &parent).await?;
         }
         let list = format!("runs of {parent}");
         let before = page::number(&list, &page_token)?;
@@ -206,9 +220,13 @@ impl JobService for Jobs {
             (true, false) => watch::Scope::Run(self.run_name(&run).await?),
             _ => return Err(Invalid::one("parent", "name either a parent or a run").into()),
         };
-        if let watch::Scope::Run(name) = &scope {
-            // Says at once that there is no such run.
-            self.0.store.run(&name.job, Some(name.number)).await.map_err(refused)?;
+        // Says at once that there is nothing to watch.
+        match &scope {
+            watch::Scope::Run(name) => {
+                self.0.store.run(&name.job, Some(name.number)).await.map_err(refused)?;
+            }
+            watch::Scope::Job(Some(job)) => self.must_exist(job, &parent).await?,
+            watch::Scope::Job(None) => {}
         }
         Ok(Response::new(watch::start(self.0.clone(), scope)))
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{Name, RunName};
+use s3sync_proto::model::{Name, Run, RunName};
 use s3sync_proto::pb::v1 as pb;
 use s3sync_proto::wire;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub(super) fn start(
     let (sender, receiver) = mpsc::channel(BUFFER);
     let tasks = context.tasks.clone();
     tasks.spawn(async move {
-        let watch = Watch { context, scope, sender: sender.clone(), seen: 0 };
+        let watch = Watch { context, scope, sender: sender.clone(), seen: 0, shown: None };
         let end = watch.serve().await;
         if let Err(status) = end {
             // The watcher may have gone; then nobody is to be told.
@@ -54,6 +54,8 @@ struct Watch {
     sender: Sender,
     /// Revision of the newest change that was sent.
     seen: u64,
+    /// How the one run was when it was sent.
+    shown: Option<Run>,
 }
 
 /// Whether there is more to watch.
@@ -90,19 +92,40 @@ impl Watch {
 
     /// Sends what changed since the last time.
     async fn send_changed(&mut self, kind: pb::watch_runs_response::Kind) -> Result<Next, Status> {
+        match &self.scope {
+            Scope::Job(job) => self.send_runs(job.clone(), kind).await,
+            Scope::Run(name) => self.send_run(name.clone(), kind).await,
+        }
+    }
+
+    /// The one run, if it changed. One that was deleted with its job ends the watch: nothing more would come.
+    async fn send_run(
+        &mut self,
+        name: RunName,
+        kind: pb::watch_runs_response::Kind,
+    ) -> Result<Next, Status> {
+        let run = self.context.store.run(&name.job, Some(name.number)).await.map_err(refused)?;
+        if self.shown.as_ref() == Some(&run) {
+            return Ok(Next::More);
+        }
+        let over = run.state.is_terminal();
+        self.shown = Some(run.clone());
+        let next = self.send(kind, Some(wire::run_to(run))).await;
+        Ok(if over { Next::Ended } else { next })
+    }
+
+    async fn send_runs(
+        &mut self,
+        job: Option<Name>,
+        kind: pb::watch_runs_response::Kind,
+    ) -> Result<Next, Status> {
         loop {
-            let page = self.page().await?;
+            let changed = self.context.store.runs_changed_since(self.seen, job.as_ref(), PAGE);
+            let page = changed.await.map_err(refused)?;
             let full = page.len() == PAGE as usize;
             for ListedRun { revision, run, .. } in page {
                 self.seen = revision;
-                if matches!(&self.scope, Scope::Run(name) if *name != run.name) {
-                    continue;
-                }
-                let over = matches!(self.scope, Scope::Run(_)) && run.state.is_terminal();
                 if let Next::Ended = self.send(kind, Some(wire::run_to(run))).await {
-                    return Ok(Next::Ended);
-                }
-                if over {
                     return Ok(Next::Ended);
                 }
             }
@@ -110,14 +133,6 @@ impl Watch {
                 return Ok(Next::More);
             }
         }
-    }
-
-    async fn page(&self) -> Result<Vec<ListedRun>, Status> {
-        let job = match &self.scope {
-            Scope::Job(job) => job.as_ref(),
-            Scope::Run(run) => Some(&run.job),
-        };
-        self.context.store.runs_changed_since(self.seen, job, PAGE).await.map_err(refused)
     }
 
     async fn send(&self, kind: pb::watch_runs_response::Kind, run: Option<pb::Run>) -> Next {

@@ -254,7 +254,8 @@ impl World {
 
     async fn deliver(&mut self, message: Message) -> Verdict {
         let (store, now) = (self.bench.store.clone(), self.bench.now);
-        match message {
+        let held = message.held();
+        let verdict = match message {
             Message::Report(report) => store.report(report, now).await.unwrap(),
             Message::Cut(proposal) => store.split(proposal, now).await.unwrap(),
             Message::Intent(intent) => {
@@ -265,7 +266,13 @@ impl World {
                 }
                 verdict
             }
-        }
+        };
+        let taken_since = self.epochs.get(&held.id).is_some_and(|newest| held.epoch < *newest);
+        assert!(
+            !taken_since || verdict == Verdict::Stale,
+            "{held:?} was applied, and is another's"
+        );
+        verdict
     }
 
     async fn renew(&mut self, who: usize, fate: Fate) {

@@ -97,6 +97,12 @@ pub(super) async fn contradictions(bench: Bench) {
         with(&|said| said.cursor = Some(key("b"))),
         with(&|said| said.cursor = None),
         with(&|said| said.cursor = Some(key("n"))),
+        // Without a cursor that moves, the same would come again as a new report and count twice.
+        with(&|said| said.cursor = Some(key("c"))),
+        with(&|said| {
+            said.outcome = Outcome::Yielded;
+            said.cursor = Some(key("c"));
+        }),
         with(&|said| {
             said.outcome = Outcome::Completed;
             said.cursor = None;

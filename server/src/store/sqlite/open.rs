@@ -1,6 +1,7 @@
 //! Opening: lock, checks, migrations, connections.
 
 use std::fs::{File, TryLockError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -88,7 +89,12 @@ impl Readers {
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop()
                 .ok_or_else(|| Error::Unavailable("no connection is left".into()))?;
-            let result = in_transaction(&mut db, look);
+            // A panic must not take the connection along.
+            let result = catch_unwind(AssertUnwindSafe(|| in_transaction(&mut db, look)))
+                .unwrap_or_else(|_| {
+                    tracing::error!("a look at the store panicked");
+                    Err(Error::Unavailable("a look at the store panicked".into()))
+                });
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(db);
             drop(permit);
             result

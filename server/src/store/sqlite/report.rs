@@ -95,6 +95,14 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     } else if row.cursor.is_some() {
         return refuse("the cursor went back to the beginning");
     }
+    let moved = match &report.cursor {
+        Some(cursor) => Some(cursor) != row.cursor.as_ref(),
+        None => report.outcome == Outcome::Completed,
+    };
+    if !moved && report.counters.listed > 0 {
+        // The same report would come again as a new one, and count its keys twice.
+        return refuse("keys were counted but the cursor did not move");
+    }
     let settled = |key: &Key| {
         let above = row.cursor.as_ref().or(row.after.as_ref()).is_none_or(|before| key > before);
         let completed = matches!(report.outcome, Outcome::Completed);

@@ -1,6 +1,7 @@
 //! Tests of this implementation: the suite that every store must pass, and what is its own.
 
 mod histories;
+mod losses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -229,6 +230,16 @@ async fn only_what_changes_something_wakes() {
     assert_eq!(*changes.borrow(), seen, "a loop that looks after each change would wake itself");
     put(&store, "two", "r").await.unwrap();
     assert_eq!(*changes.borrow(), seen + 1);
+}
+
+#[tokio::test]
+async fn a_look_that_panics_takes_no_connection_along() {
+    let store = Sqlite::in_memory().await.unwrap();
+    for _ in 0..20 {
+        let looked = store.read(|_| -> Result<(), Error> { panic!("of the test") }).await;
+        assert!(matches!(looked, Err(Error::Unavailable(_))), "{looked:?}");
+    }
+    assert!(endpoints(&store).await.is_empty(), "reading goes on");
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,6 +36,16 @@ pub(super) enum Message {
     Intent(UploadIntent),
 }
 
+impl Message {
+    pub(super) fn held(&self) -> Held {
+        match self {
+            Self::Report(report) => report.held,
+            Self::Cut(proposal) => proposal.held,
+            Self::Intent(intent) => intent.held,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Agent {
     pub(super) process: u32,
@@ -125,11 +135,8 @@ impl Agent {
     pub(super) fn acknowledge(&mut self) {
         while let Some((message, Some(verdict))) = self.outbox.front().cloned() {
             self.outbox.pop_front();
-            let (held, last) = match message {
-                Message::Report(report) => (report.held, report.outcome != Outcome::Checkpoint),
-                Message::Cut(proposal) => (proposal.held, false),
-                Message::Intent(intent) => (intent.held, false),
-            };
+            let held = message.held();
+            let last = matches!(&message, Message::Report(report) if report.outcome != Outcome::Checkpoint);
             let ours = self.tenures.get(&held.id).is_some_and(|tenure| tenure.held == held);
             if ours && (last || verdict == Verdict::Stale) {
                 self.tenures.remove(&held.id);
