@@ -15,6 +15,7 @@ pub mod scan;
 pub mod session;
 pub mod stores;
 mod telemetry;
+pub mod watch;
 pub mod window;
 pub mod work;
 pub mod worker;
