@@ -3,6 +3,7 @@
 
 const FILES: &[&str] = &[
     "s3sync/v1/endpoint.proto",
+    "s3sync/v1/queue.proto",
     "s3sync/v1/run.proto",
     "s3sync/v1/job.proto",
     "s3sync/v1/agent_admin.proto",

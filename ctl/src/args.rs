@@ -111,7 +111,7 @@ pub(crate) enum Command {
         /// Its name.
         name: Option<Name>,
     },
-    /// Delete an endpoint or a job. Objects in S3 stay as they are.
+    /// Delete an endpoint, a queue or a job. Objects in S3 stay as they are.
     Delete {
         /// What kind.
         kind: Kind,
@@ -130,6 +130,9 @@ pub(crate) enum Command {
     /// Endpoints: where S3 is spoken.
     #[command(subcommand)]
     Endpoint(ReadCommand),
+    /// Queues: SQS queues that carry events of source buckets.
+    #[command(subcommand)]
+    Queue(ReadCommand),
     /// Agents: what does the work.
     #[command(subcommand)]
     Agent(ReadCommand),
@@ -141,6 +144,9 @@ pub(crate) enum Kind {
     /// Where S3 is spoken.
     #[value(alias = "endpoints")]
     Endpoint,
+    /// What carries events of a source.
+    #[value(alias = "queues")]
+    Queue,
     /// What to keep in step.
     #[value(alias = "jobs")]
     Job,

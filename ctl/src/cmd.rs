@@ -29,6 +29,7 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Job(command) => job::run(client, command, output, terminal).await,
         Command::Run(command) => run::run(client, command, output, terminal).await,
         Command::Endpoint(command) => read(client, Kind::Endpoint, command, output, terminal).await,
+        Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
         Command::Agent(command) => read(client, Kind::Agent, command, output, terminal).await,
     }
 }

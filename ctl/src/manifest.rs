@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use s3sync_proto::model::{EndpointSpec, JobSpec, Name, Violation};
+use s3sync_proto::model::{EndpointSpec, JobSpec, Name, QueueSpec, Violation};
 
 pub(crate) use units::{parse_duration, parse_location};
-pub(crate) use write::{endpoint_document, job_document};
+pub(crate) use write::{endpoint_document, job_document, queue_document};
 
 /// Largest file that is read; a job is a few hundred bytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -31,6 +31,7 @@ pub(crate) struct Document {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Resource {
     Endpoint(EndpointSpec),
+    Queue(QueueSpec),
     Job(Box<JobSpec>),
 }
 
@@ -56,6 +57,7 @@ impl Document {
     pub(crate) fn label(&self) -> String {
         match self.resource {
             Resource::Endpoint(_) => format!("endpoint/{}", self.name),
+            Resource::Queue(_) => format!("queue/{}", self.name),
             Resource::Job(_) => format!("job/{}", self.name),
         }
     }

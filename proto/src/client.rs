@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod error;
+mod queues;
 
 use std::fmt;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
-use crate::model::{Agent, Endpoint, Failure, Job, Run};
+use crate::model::{Agent, Endpoint, Failure, Job, Queue, Run};
 use crate::{pb, wire};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -26,6 +26,12 @@ impl Resource for Endpoint {
 impl Resource for Job {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.Job", &wire::job_to(self.clone()))
+    }
+}
+
+impl Resource for Queue {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Queue", &wire::queue_to(self.clone()))
     }
 }
 

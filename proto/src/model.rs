@@ -9,6 +9,7 @@ mod invalid;
 mod job;
 mod key;
 mod name;
+mod queue;
 mod run;
 mod time;
 mod work;
@@ -24,6 +25,7 @@ pub use job::{
 };
 pub use key::{Key, KeyRange, MAX_KEY_BYTES};
 pub use name::{MAX_NAME_CHARS, Name, NotAName, RunName};
+pub use queue::{Queue, QueueSpec};
 pub use run::{DestinationProgress, Run, RunState, Trigger};
 pub use time::Timestamp;
 pub use work::{

@@ -40,6 +40,8 @@ pub mod reason {
     pub const JOB_HAS_ACTIVE_RUN: &str = "JOB_HAS_ACTIVE_RUN";
     /// The endpoint is named by jobs.
     pub const ENDPOINT_IN_USE: &str = "ENDPOINT_IN_USE";
+    /// The queue is named by jobs.
+    pub const QUEUE_IN_USE: &str = "QUEUE_IN_USE";
     /// No protocol version in common with the agent.
     pub const AGENT_PROTOCOL_UNSUPPORTED: &str = "AGENT_PROTOCOL_UNSUPPORTED";
     /// A newer session of the same agent took over.
@@ -138,6 +140,7 @@ impl From<Invalid> for Status {
 fn resource_type(name: &str) -> &'static str {
     match name.rsplit('/').nth(1) {
         Some("endpoints") => "s3sync.dev/Endpoint",
+        Some("queues") => "s3sync.dev/Queue",
         Some("jobs") => "s3sync.dev/Job",
         Some("runs") => "s3sync.dev/Run",
         Some("agents") => "s3sync.dev/Agent",

@@ -7,6 +7,7 @@ mod endpoint;
 mod job;
 mod names;
 mod problems;
+mod queue;
 mod run;
 mod session;
 mod session_out;
@@ -15,10 +16,11 @@ pub use agent::{agent_from, agent_to};
 pub use endpoint::{endpoint_from, endpoint_spec, endpoint_to, facts_from, facts_to};
 pub use job::{job_from, job_spec, job_to};
 pub use names::{
-    agent_name, endpoint_name, format_agent, format_endpoint, format_job, job_name,
-    parse_job_parent, parse_run,
+    agent_name, endpoint_name, format_agent, format_endpoint, format_job, format_queue, job_name,
+    parse_job_parent, parse_run, queue_name,
 };
 pub use problems::Problems;
+pub use queue::{queue_from, queue_spec, queue_to};
 pub use run::{counters_from, counters_to, failure_from, failure_to, run_from, run_to};
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};

@@ -27,6 +27,13 @@ proptest! {
     }
 
     #[test]
+    fn queues(queue in values::queue()) {
+        let there = bytes(&wire::queue_to(queue.clone()));
+        prop_assert_eq!(wire::queue_spec(there.clone()), Ok(queue.spec.clone()));
+        prop_assert_eq!(wire::queue_from(there), Ok(queue));
+    }
+
+    #[test]
     fn jobs(job in values::job()) {
         let there = bytes(&wire::job_to(job.clone()));
         prop_assert_eq!(wire::job_spec(there.clone()), Ok(job.spec.clone()));

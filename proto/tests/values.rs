@@ -10,9 +10,9 @@ use s3sync_proto::model::{
     Counters, DeleteMode, DeletePolicy, Destination, DestinationProgress, Encryption, Endpoint,
     EndpointSpec, EtagKind, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec,
     Key, KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, Name, Outcome,
-    OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State, Timestamp, Timing,
-    ToAgent, Trigger, Upload, UploadIntent, Verb, Verdict, Warning, Welcome, Work, WorkError,
-    WorkReport,
+    OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule, SplitProposal, State,
+    Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, Verb, Verdict, Warning, Welcome,
+    Work, WorkError, WorkReport,
 };
 
 /// Counts that the wire can hold.
@@ -221,6 +221,17 @@ pub(crate) fn endpoint() -> impl Strategy<Value = Endpoint> {
             updated,
         },
     )
+}
+
+pub(crate) fn queue() -> impl Strategy<Value = Queue> {
+    (name(), "https://[a-z.]{1,20}[a-z]/[0-9]{12}/[a-z]{1,9}", name(), text(), time(), time())
+        .prop_map(|(name, url, endpoint, etag, created, updated)| Queue {
+            name,
+            spec: QueueSpec { url, endpoint },
+            etag,
+            created,
+            updated,
+        })
 }
 
 pub(crate) fn counters() -> impl Strategy<Value = Counters> {

@@ -1,8 +1,10 @@
-//! Changes of endpoints and jobs: read all, check, write only if nothing moved meanwhile, else again.
+//! Changes of endpoints, queues and jobs: read all, check, write only if nothing moved meanwhile, else again.
 
 use std::sync::Arc;
 
-use s3sync_proto::model::{Endpoint, EndpointSpec, Invalid, Job, JobSpec, Name, Timestamp};
+use s3sync_proto::model::{
+    Endpoint, EndpointSpec, Invalid, Job, JobSpec, Name, Queue, QueueSpec, Timestamp,
+};
 
 use crate::plan::check;
 use crate::store::{Catalogue, CatalogueChange, Error, RequestKey, Store};
@@ -41,8 +43,8 @@ pub enum Refused {
     Missing,
     /// It changed since it was read; the etag it has now.
     Changed(String),
-    /// Jobs name the endpoint.
-    InUse(Vec<Name>),
+    /// These resources name it.
+    InUse(Vec<String>),
     /// The store refused.
     Store(Error),
 }
@@ -91,6 +93,32 @@ impl Editor {
         self.catalogue().await?.endpoints.remove(name).ok_or(Refused::Missing)
     }
 
+    /// Creates or replaces a queue.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn put_queue(
+        &self,
+        name: &Name,
+        spec: QueueSpec,
+        precondition: Precondition,
+        options: ChangeOptions,
+        now: Timestamp,
+    ) -> Result<Queue, Refused> {
+        let change = CatalogueChange::PutQueue { name: name.clone(), spec: spec.clone() };
+        let precondition = &precondition;
+        let check = |catalogue: &Catalogue| {
+            allow(precondition, catalogue.queues.get(name).map(|found| found.etag.as_str()))?;
+            check::check_queue(&spec, catalogue).map_err(Refused::Invalid)
+        };
+        self.change(change, &options, now, check).await?;
+        if options.validate_only {
+            let name = name.clone();
+            return Ok(Queue { name, spec, etag: String::new(), created: now, updated: now });
+        }
+        self.catalogue().await?.queues.remove(name).ok_or(Refused::Missing)
+    }
+
     /// Creates or replaces a job.
     ///
     /// # Errors
@@ -133,7 +161,27 @@ impl Editor {
         Ok(job)
     }
 
-    /// Deletes an endpoint that no job names.
+    /// Deletes a queue that no job names.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub async fn delete_queue(
+        &self,
+        name: &Name,
+        etag: Option<String>,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
+        let precondition = Precondition::Exists(etag);
+        let check = |catalogue: &Catalogue| {
+            allow(&precondition, catalogue.queues.get(name).map(|found| found.etag.as_str()))?;
+            let users = check::users_of_queue(name, catalogue);
+            if users.is_empty() { Ok(()) } else { Err(Refused::InUse(users)) }
+        };
+        let change = CatalogueChange::DeleteQueue { name: name.clone() };
+        self.change(change, &ChangeOptions::default(), now, check).await
+    }
+
+    /// Deletes an endpoint that nothing names.
     ///
     /// # Errors
     /// Why it is refused.
@@ -146,7 +194,7 @@ impl Editor {
         let precondition = Precondition::Exists(etag);
         let check = |catalogue: &Catalogue| {
             allow(&precondition, catalogue.endpoints.get(name).map(|found| found.etag.as_str()))?;
-            let users = check::users_of(name, catalogue);
+            let users = check::users_of_endpoint(name, catalogue);
             if users.is_empty() { Ok(()) } else { Err(Refused::InUse(users)) }
         };
         let change = CatalogueChange::DeleteEndpoint { name: name.clone() };

@@ -7,6 +7,7 @@ mod endpoints;
 mod health;
 mod jobs;
 mod page;
+mod queues;
 mod status;
 mod trace;
 mod update;
@@ -94,6 +95,9 @@ pub fn router(
     .max_decoding_message_size(MAX_API_MESSAGE);
     let jobs = pb::v1::job_service_server::JobServiceServer::new(jobs::Jobs(context.clone()))
         .max_decoding_message_size(MAX_API_MESSAGE);
+    let queues =
+        pb::v1::queue_service_server::QueueServiceServer::new(queues::Queues(context.clone()))
+            .max_decoding_message_size(MAX_API_MESSAGE);
     let admin = pb::v1::agent_admin_service_server::AgentAdminServiceServer::new(agents::Agents(
         context.clone(),
     ))
@@ -114,6 +118,7 @@ pub fn router(
         .trace_fn(trace::span)
         .add_service(InterceptedService::new(endpoints, tokens.api()))
         .add_service(InterceptedService::new(jobs, tokens.api()))
+        .add_service(InterceptedService::new(queues, tokens.api()))
         .add_service(InterceptedService::new(admin, tokens.api()))
         .add_service(InterceptedService::new(agent, tokens.agent()))
         .add_service(InterceptedService::new(health, tokens.any()))

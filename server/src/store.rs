@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, BucketFacts, Destination, Endpoint, EndpointSpec, Failure,
-    Held, Hello, Job, JobSpec, Key, Location, Name, Run, RunName, SplitProposal, State, Timestamp,
-    Trigger, UploadIntent, Verdict, WorkError, WorkReport,
+    Held, Hello, Job, JobSpec, Key, Location, Name, Queue, QueueSpec, Run, RunName, SplitProposal,
+    State, Timestamp, Trigger, UploadIntent, Verdict, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -42,7 +42,7 @@ pub trait Store: Send + Sync + 'static {
 
     // --- endpoints and jobs ---
 
-    /// All endpoints and jobs, with the revision they were read at.
+    /// All endpoints, queues and jobs, with the revision they were read at.
     async fn catalogue(&self) -> Result<Catalogue, Error>;
 
     /// Applies a change that was checked against the catalogue of revision `seen`; [`Error::Moved`] when that is no
@@ -198,13 +198,15 @@ pub enum Error {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// All endpoints and jobs.
+/// All endpoints, queues and jobs.
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     /// Grows with each change of them.
     pub revision: u64,
     /// The endpoints.
     pub endpoints: BTreeMap<Name, Endpoint>,
+    /// The queues.
+    pub queues: BTreeMap<Name, Queue>,
     /// The jobs, without warnings.
     pub jobs: BTreeMap<Name, Job>,
 }
@@ -221,6 +223,18 @@ pub enum CatalogueChange {
     },
     /// Delete an endpoint and what was learned of its buckets.
     DeleteEndpoint {
+        /// Which.
+        name: Name,
+    },
+    /// Create or replace a queue.
+    PutQueue {
+        /// Which.
+        name: Name,
+        /// Its settings.
+        spec: QueueSpec,
+    },
+    /// Delete a queue.
+    DeleteQueue {
         /// Which.
         name: Name,
     },

@@ -33,6 +33,8 @@ const BOUND: Duration = Duration::from_secs(30);
 mod changes;
 #[path = "api/doors.rs"]
 mod doors;
+#[path = "api/queues.rs"]
+mod queues;
 #[path = "api/sessions.rs"]
 mod sessions;
 

@@ -32,8 +32,12 @@ pub(crate) async fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Failure> {
     let mut documents = manifest::read(file).map_err(bad_input)?;
-    // Jobs name endpoints, so endpoints come first.
-    documents.sort_by_key(|document| matches!(document.resource, Resource::Job(_)));
+    // Queues name endpoints, and jobs name both.
+    documents.sort_by_key(|document| match document.resource {
+        Resource::Endpoint(_) => 0,
+        Resource::Queue(_) => 1,
+        Resource::Job(_) => 2,
+    });
     let steps = plan(client, documents).await?;
     for step in steps {
         if !dry_run && step.action != Action::Nothing {
@@ -56,11 +60,7 @@ pub(crate) async fn run(
 
 /// Decides what is to be done, and has the server check all of it; fails with every problem of every document.
 async fn plan(client: &mut ApiClient, documents: Vec<Document>) -> Result<Vec<Step>, Failure> {
-    let declared: BTreeSet<Name> = documents
-        .iter()
-        .filter(|document| matches!(document.resource, Resource::Endpoint(_)))
-        .map(|document| document.name.clone())
-        .collect();
+    let declared: BTreeSet<String> = documents.iter().map(Document::label).collect();
     let (mut steps, mut problems) = (Vec::new(), Vec::new());
     for document in documents {
         let step = look(client, document).await?;
@@ -78,18 +78,18 @@ async fn plan(client: &mut ApiClient, documents: Vec<Document>) -> Result<Vec<St
     if problems.is_empty() { Ok(steps) } else { Err(bad_input(problems)) }
 }
 
-/// What the server says of a document: problems at their lines, or an error of another kind. That an endpoint does not
-/// exist yet is no problem when the same files declare it.
+/// What the server says of a document: problems at their lines, or an error of another kind. That an endpoint or a queue
+/// does not exist yet is no problem when the same files declare it.
 fn sort_out(
     document: &Document,
-    declared: &BTreeSet<Name>,
+    declared: &BTreeSet<String>,
     error: ApiError,
 ) -> (Vec<Problem>, Option<ApiError>) {
     if error.code != Code::InvalidArgument || error.violations.is_empty() {
         return (Vec::new(), Some(error));
     }
     let will_exist = |violation: &&Violation| {
-        !endpoint_at(document, &violation.field).is_some_and(|name| declared.contains(&name))
+        !named_at(document, &violation.field).is_some_and(|label| declared.contains(&label))
     };
     let problems = error
         .violations
@@ -100,21 +100,32 @@ fn sort_out(
     (problems, None)
 }
 
-/// The endpoint that a path of a job names.
-fn endpoint_at(document: &Document, path: &str) -> Option<Name> {
-    let Resource::Job(job) = &document.resource else { return None };
+/// What a path of a document names, as its own document would be labelled.
+fn named_at(document: &Document, path: &str) -> Option<String> {
+    let endpoint = |name: &Name| Some(format!("endpoint/{name}"));
+    let job = match &document.resource {
+        Resource::Endpoint(_) => return None,
+        Resource::Queue(queue) if path == "endpoint" => return endpoint(&queue.endpoint),
+        Resource::Queue(_) => return None,
+        Resource::Job(job) => job,
+    };
+    if path == "events.queue" {
+        return job.events.as_ref().map(|name| format!("queue/{name}"));
+    }
     let place = path.strip_suffix(".endpoint")?;
     if place == "source" {
-        return Some(job.source.endpoint.clone());
+        return endpoint(&job.source.endpoint);
     }
     let index: usize = place.strip_prefix("destinations[")?.strip_suffix(']')?.parse().ok()?;
-    job.destinations.get(index).map(|destination| destination.location.endpoint.clone())
+    endpoint(&job.destinations.get(index)?.location.endpoint)
 }
 
 /// Compares a document with what exists.
 async fn look(client: &mut ApiClient, document: Document) -> Result<Step, Failure> {
     let found = match &document.resource {
         Resource::Endpoint(spec) => found(client.get_endpoint(&document.name).await)?
+            .map(|found| (found.spec == *spec, found.etag)),
+        Resource::Queue(spec) => found(client.get_queue(&document.name).await)?
             .map(|found| (found.spec == *spec, found.etag)),
         Resource::Job(spec) => found(client.get_job(&document.name).await)?
             .map(|found| (found.spec == **spec, found.etag)),
@@ -146,6 +157,9 @@ async fn write(client: &mut ApiClient, step: &Step, validate_only: bool) -> Resu
     match &step.document.resource {
         Resource::Endpoint(spec) => {
             client.put_endpoint(name, spec, precondition, options).await.map(drop)
+        }
+        Resource::Queue(spec) => {
+            client.put_queue(name, spec, precondition, options).await.map(drop)
         }
         Resource::Job(spec) => client.put_job(name, spec, precondition, options).await.map(drop),
     }

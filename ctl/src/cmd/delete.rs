@@ -1,4 +1,4 @@
-//! `delete` of endpoints and jobs. It asks on a terminal and needs `--yes` elsewhere.
+//! `delete` of endpoints, queues and jobs. It asks on a terminal and needs `--yes` elsewhere.
 
 use std::io::BufRead as _;
 
@@ -18,6 +18,7 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let (what, loss) = match kind {
         Kind::Endpoint => ("endpoint", "what was learned of its buckets"),
+        Kind::Queue => ("queue", "its settings; the queue itself stays in SQS"),
         Kind::Job => ("job", "the record of its runs"),
         Kind::Agent => {
             return Err(Failure::new(
@@ -35,6 +36,7 @@ pub(crate) async fn run(
     // Shows that it exists, and pins what is deleted to what was seen.
     let etag = match kind {
         Kind::Endpoint => client.get_endpoint(name).await?.etag,
+        Kind::Queue => client.get_queue(name).await?.etag,
         Kind::Job | Kind::Agent | Kind::Run => client.get_job(name).await?.etag,
     };
     if !yes && !confirmed(what, name, loss, terminal)? {
@@ -42,6 +44,7 @@ pub(crate) async fn run(
     }
     match kind {
         Kind::Endpoint => client.delete_endpoint(name, Some(etag)).await?,
+        Kind::Queue => client.delete_queue(name, Some(etag)).await?,
         Kind::Job | Kind::Agent | Kind::Run => client.delete_job(name, Some(etag)).await?,
     }
     writeln!(terminal.out, "{what}/{name} deleted")?;

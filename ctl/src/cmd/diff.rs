@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::apply::{bad_input, found};
 use crate::Terminal;
 use crate::exit::{Exit, Failure};
-use crate::manifest::{self, Resource, endpoint_document, job_document};
+use crate::manifest::{self, Resource, endpoint_document, job_document, queue_document};
 
 pub(crate) async fn run(
     client: &mut ApiClient,
@@ -22,6 +22,10 @@ pub(crate) async fn run(
                 found(client.get_endpoint(name).await)?
                     .map(|found| endpoint_document(name, &found.spec)),
                 endpoint_document(name, spec),
+            ),
+            Resource::Queue(spec) => (
+                found(client.get_queue(name).await)?.map(|found| queue_document(name, &found.spec)),
+                queue_document(name, spec),
             ),
             Resource::Job(spec) => (
                 found(client.get_job(name).await)?.map(|found| job_document(name, &found.spec)),

@@ -20,11 +20,16 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     match (kind, name) {
         (Kind::Endpoint, Some(name)) => one(&client.get_endpoint(name).await?, output, terminal),
+        (Kind::Queue, Some(name)) => one(&client.get_queue(name).await?, output, terminal),
         (Kind::Job, Some(name)) => one(&client.get_job(name).await?, output, terminal),
         (Kind::Agent, Some(name)) => one(&client.get_agent(name).await?, output, terminal),
         (Kind::Run, Some(name)) => one(&client.get_run(name, None).await?, output, terminal),
         (Kind::Endpoint, None) => {
             let items = all(async |token| client.list_endpoints(PAGE_SIZE, &token).await).await?;
+            many(&items, output, terminal)
+        }
+        (Kind::Queue, None) => {
+            let items = all(async |token| client.list_queues(PAGE_SIZE, &token).await).await?;
             many(&items, output, terminal)
         }
         (Kind::Job, None) => {

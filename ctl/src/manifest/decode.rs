@@ -5,14 +5,14 @@ use std::path::Path;
 
 use s3sync_proto::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, EndpointSpec, EtagKind, Filter,
-    JobSpec, Limits, Location, Name, OverlapPolicy, Schedule, Timestamp, Timing,
+    JobSpec, Limits, Location, Name, OverlapPolicy, QueueSpec, Schedule, Timestamp, Timing,
 };
 
 use super::node::{Node, Value};
 use super::units::{parse_duration, parse_rate, parse_size};
 use super::{Document, Problem, Resource};
 
-const KINDS: &str = "Endpoint or Job";
+const KINDS: &str = "Endpoint, Queue or Job";
 
 /// Decodes one document.
 ///
@@ -69,10 +69,7 @@ impl<'a> Decoder<'a> {
         match kind.map(|node| &node.value) {
             Some(Value::Text(kind)) if kind == "Endpoint" => self.endpoint(node),
             Some(Value::Text(kind)) if kind == "Job" => self.job(node),
-            Some(Value::Text(kind)) if kind == "Queue" => {
-                self.problem(line, "kind", "Queue is not supported by this version");
-                None
-            }
+            Some(Value::Text(kind)) if kind == "Queue" => self.queue(node),
             Some(Value::Text(other)) => {
                 self.problem(line, "kind", format!("{other:?} is not known; use {KINDS}"));
                 None
@@ -101,6 +98,17 @@ impl<'a> Decoder<'a> {
             max_object_size: self.parsed(&fields, "max_object_size", parse_size),
         };
         Some((name?, Resource::Endpoint(spec)))
+    }
+
+    fn queue(&mut self, node: &'a Node) -> Option<(Name, Resource)> {
+        let fields = self.map("", node, &["kind", "name", "url", "endpoint"])?;
+        let name = self.name(&fields, "name");
+        let url = self.text(&fields, "url");
+        if url.is_none() && !fields.entries.contains_key("url") {
+            self.missing(&fields, "url");
+        }
+        let endpoint = self.name(&fields, "endpoint");
+        Some((name?, Resource::Queue(QueueSpec { url: url?, endpoint: endpoint? })))
     }
 
     fn job(&mut self, node: &'a Node) -> Option<(Name, Resource)> {

@@ -59,8 +59,8 @@ kind: Bucket
             "f.yaml:12: filter.modified_after: \"yesterday\" is not a time; write 2026-01-01T00:00:00Z",
             "f.yaml:13: limits.bandwidth: \"5MB\" is not a rate; write 200MiB/s",
             "f.yaml:13: limits.requests_per_second: \"-1\" is not a whole number of 0 or more",
-            "f.yaml:15: kind: \"Bucket\" is not known; use Endpoint or Job",
-            "f.yaml:17: is a list; a document is a map that begins with kind: Endpoint or Job",
+            "f.yaml:15: kind: \"Bucket\" is not known; use Endpoint, Queue or Job",
+            "f.yaml:17: is a list; a document is a map that begins with kind: Endpoint, Queue or Job",
         ]
     );
 }

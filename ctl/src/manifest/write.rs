@@ -2,7 +2,7 @@
 
 use s3sync_proto::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, EndpointSpec, EtagKind, Filter, JobSpec,
-    Limits, Location, Name, OverlapPolicy, Schedule, Timing,
+    Limits, Location, Name, OverlapPolicy, QueueSpec, Schedule, Timing,
 };
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,15 @@ pub(crate) fn endpoint_document(name: &Name, spec: &EndpointSpec) -> Value {
     });
     put(&mut fields, "etags", kind);
     put(&mut fields, "max_object_size", max_object_size.map(|size| json!(size)));
+    Value::Object(fields)
+}
+
+/// A queue as a document.
+pub(crate) fn queue_document(name: &Name, spec: &QueueSpec) -> Value {
+    let QueueSpec { url, endpoint } = spec;
+    let mut fields = head("Queue", name);
+    fields.insert("url".into(), json!(url));
+    fields.insert("endpoint".into(), json!(endpoint));
     Value::Object(fields)
 }
 

@@ -2,13 +2,13 @@
 
 use s3sync_proto::model::{
     Agent, AgentState, BucketFacts, Counters, DeleteMode, Endpoint, EtagKind, Failure,
-    FailureClass, Job, Location, Run, RunName, RunState, Timing, Trigger,
+    FailureClass, Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
 use super::Show;
 use super::text::{age, count, labels, now, size, span, time};
-use crate::manifest::{endpoint_document, job_document};
+use crate::manifest::{endpoint_document, job_document, queue_document};
 
 /// A run as people name it.
 pub(crate) fn run_label(name: &RunName) -> String {
@@ -302,6 +302,32 @@ fn bucket(facts: &BucketFacts) -> String {
         text.push_str(", lists keys out of order: cannot be compared");
     }
     text
+}
+
+impl Show for Queue {
+    const PLURAL: &'static str = "queues";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["QUEUE", "ENDPOINT", "URL"], &["AGE"]);
+
+    fn row(&self) -> Vec<String> {
+        let Self { name, spec, etag: _, created, updated: _ } = self;
+        vec![name.to_string(), spec.endpoint.to_string(), spec.url.clone(), age(*created, now())]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        vec![
+            line("queue", self.name.to_string()),
+            line("url", self.spec.url.clone()),
+            line("read by", format!("the credential of endpoint {}", self.spec.endpoint)),
+            line("created", time(Some(self.created))),
+            line("updated", time(Some(self.updated))),
+        ]
+    }
+
+    fn document(&self) -> Value {
+        queue_document(&self.name, &self.spec)
+    }
 }
 
 impl Show for Agent {

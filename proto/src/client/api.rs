@@ -17,6 +17,7 @@ pub struct ApiClient {
     endpoints: pb::endpoint_service_client::EndpointServiceClient<Wire>,
     jobs: pb::job_service_client::JobServiceClient<Wire>,
     agents: pb::agent_admin_service_client::AgentAdminServiceClient<Wire>,
+    pub(super) queues: pb::queue_service_client::QueueServiceClient<Wire>,
 }
 
 /// One page of a list.
@@ -78,6 +79,8 @@ impl ApiClient {
             jobs: pb::job_service_client::JobServiceClient::new(wire())
                 .max_decoding_message_size(MAX_API_MESSAGE),
             agents: pb::agent_admin_service_client::AgentAdminServiceClient::new(wire())
+                .max_decoding_message_size(MAX_API_MESSAGE),
+            queues: pb::queue_service_client::QueueServiceClient::new(wire())
                 .max_decoding_message_size(MAX_API_MESSAGE),
         }
     }
@@ -384,7 +387,7 @@ impl ApiClient {
     }
 }
 
-fn page_size(size: u32) -> i32 {
+pub(super) fn page_size(size: u32) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }
 
@@ -399,7 +402,7 @@ fn job_parent(job: Option<&Name>) -> String {
     job.map_or_else(|| "jobs/-".to_owned(), wire::format_job)
 }
 
-fn page<W, M>(
+pub(super) fn page<W, M>(
     items: Vec<W>,
     next: String,
     convert: impl Fn(W) -> Result<M, Invalid>,

@@ -22,6 +22,12 @@ pub fn format_agent(name: &Name) -> String {
     format!("agents/{name}")
 }
 
+/// Name of a queue for the wire.
+#[must_use]
+pub fn format_queue(name: &Name) -> String {
+    format!("queues/{name}")
+}
+
 /// `endpoints/{endpoint}`.
 ///
 /// # Errors
@@ -36,6 +42,14 @@ pub fn endpoint_name(text: &str) -> Result<Name, Invalid> {
 /// When it is not of that form.
 pub fn job_name(text: &str) -> Result<Name, Invalid> {
     in_collection("jobs", text)
+}
+
+/// `queues/{queue}`.
+///
+/// # Errors
+/// When it is not of that form.
+pub fn queue_name(text: &str) -> Result<Name, Invalid> {
+    in_collection("queues", text)
 }
 
 /// `agents/{agent}`.

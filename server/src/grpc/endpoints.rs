@@ -3,7 +3,7 @@
 use s3sync_proto::model::{Invalid, Name};
 use s3sync_proto::pb::v1 as pb;
 use s3sync_proto::pb::v1::endpoint_service_server::EndpointService;
-use s3sync_proto::status::{reason, status};
+use s3sync_proto::status::{precondition_failed, reason, status};
 use s3sync_proto::wire;
 use tonic::{Code, Request, Response, Status};
 
@@ -29,10 +29,11 @@ pub(super) fn change_refused(name: &str, error: Refused) -> Status {
         Refused::Missing => missing(name),
         Refused::Changed(current) => etag_mismatch(name, &current),
         Refused::InUse(users) => {
-            let users: Vec<_> = users.iter().map(Name::as_str).collect();
             let message =
                 format!("{name} is used by {}; change or delete these first", users.join(", "));
-            status(Code::FailedPrecondition, reason::ENDPOINT_IN_USE, message)
+            let queue = name.starts_with("queues/");
+            let reason = if queue { reason::QUEUE_IN_USE } else { reason::ENDPOINT_IN_USE };
+            precondition_failed(reason, message, users)
         }
         Refused::Store(crate::store::Error::RunActive(run)) => {
             let message = format!("{run} has not ended; wait for it or cancel it");

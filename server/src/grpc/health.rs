@@ -17,6 +17,7 @@ const SERVICES: &[&str] = &[
     "",
     pb::v1::endpoint_service_server::SERVICE_NAME,
     pb::v1::job_service_server::SERVICE_NAME,
+    pb::v1::queue_service_server::SERVICE_NAME,
     pb::v1::agent_admin_service_server::SERVICE_NAME,
     pb::agent::v1::agent_service_server::SERVICE_NAME,
 ];

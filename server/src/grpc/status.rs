@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use s3sync_proto::status::{reason, status, status_with};
+use s3sync_proto::status::{reason, status, status_about, status_with};
 use tonic::{Code, Status};
 
 use crate::store::Error;
@@ -10,9 +10,7 @@ use crate::store::Error;
 /// A store's refusal as a status. What is internal stays in the log.
 pub(super) fn refused(error: Error) -> Status {
     match error {
-        Error::NotFound(name) => {
-            status(Code::NotFound, reason::RESOURCE_NOT_FOUND, format!("{name} does not exist"))
-        }
+        Error::NotFound(name) => missing(&name),
         Error::RunActive(run) => {
             let metadata = HashMap::from([("run".to_owned(), run.to_string())]);
             let message = format!("{run} has not ended; wait for it or cancel it");
@@ -63,12 +61,14 @@ pub(super) fn etag_mismatch(name: &str, current: &str) -> Status {
 
 /// There is one of that name.
 pub(super) fn exists(name: &str) -> Status {
-    status(Code::AlreadyExists, reason::RESOURCE_EXISTS, format!("{name} exists already"))
+    let message = format!("{name} exists already");
+    status_about(Code::AlreadyExists, reason::RESOURCE_EXISTS, name, message)
 }
 
 /// There is none of that name.
 pub(super) fn missing(name: &str) -> Status {
-    status(Code::NotFound, reason::RESOURCE_NOT_FOUND, format!("{name} does not exist"))
+    let message = format!("{name} does not exist");
+    status_about(Code::NotFound, reason::RESOURCE_NOT_FOUND, name, message)
 }
 
 /// The server is stopping.

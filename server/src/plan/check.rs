@@ -4,7 +4,7 @@
 mod overlap;
 mod unsupported;
 
-use s3sync_proto::model::{Invalid, JobSpec, Location, Name, Violation, Warning};
+use s3sync_proto::model::{Invalid, JobSpec, Location, Name, QueueSpec, Violation, Warning};
 
 use crate::store::Catalogue;
 
@@ -18,17 +18,36 @@ pub fn check_job(
     catalogue: &Catalogue,
 ) -> Result<Vec<Warning>, Invalid> {
     let mut problems = unknown_endpoints(job, catalogue);
+    problems.extend(unknown_queue(job, catalogue));
     problems.extend(unsupported::check(job));
     problems.extend(overlap::check(name, job, catalogue));
     Invalid::check(problems)?;
     Ok(warnings(job))
 }
 
-/// The jobs that name an endpoint.
+/// Whether a queue may be as it says, beside everything else.
+///
+/// # Errors
+/// Every problem, with the path of its field.
+pub fn check_queue(queue: &QueueSpec, catalogue: &Catalogue) -> Result<(), Invalid> {
+    Invalid::check(unknown_endpoint("endpoint", &queue.endpoint, catalogue).into_iter().collect())
+}
+
+/// The jobs and queues that name an endpoint.
 #[must_use]
-pub fn users_of(endpoint: &Name, catalogue: &Catalogue) -> Vec<Name> {
+pub fn users_of_endpoint(endpoint: &Name, catalogue: &Catalogue) -> Vec<String> {
     let uses = |job: &JobSpec| places(job).any(|(_, place)| place.endpoint == *endpoint);
-    catalogue.jobs.values().filter(|job| uses(&job.spec)).map(|job| job.name.clone()).collect()
+    let jobs = catalogue.jobs.values().filter(|job| uses(&job.spec));
+    let queues = catalogue.queues.values().filter(|queue| queue.spec.endpoint == *endpoint);
+    let jobs = jobs.map(|job| format!("jobs/{}", job.name));
+    jobs.chain(queues.map(|queue| format!("queues/{}", queue.name))).collect()
+}
+
+/// The jobs that name a queue.
+#[must_use]
+pub fn users_of_queue(queue: &Name, catalogue: &Catalogue) -> Vec<String> {
+    let jobs = catalogue.jobs.values().filter(|job| job.spec.events.as_ref() == Some(queue));
+    jobs.map(|job| format!("jobs/{}", job.name)).collect()
 }
 
 /// Every place a job names, with the path of it.
@@ -39,21 +58,36 @@ fn places(job: &JobSpec) -> impl Iterator<Item = (String, &Location)> {
 }
 
 fn unknown_endpoints(job: &JobSpec, catalogue: &Catalogue) -> Vec<Violation> {
-    let known: Vec<_> = catalogue.endpoints.keys().map(Name::as_str).collect();
+    let unknown = |(path, place): (String, &Location)| {
+        unknown_endpoint(&format!("{path}.endpoint"), &place.endpoint, catalogue)
+    };
+    places(job).filter_map(unknown).collect()
+}
+
+fn unknown_endpoint(path: &str, name: &Name, catalogue: &Catalogue) -> Option<Violation> {
+    unknown(path, "endpoint", name, catalogue.endpoints.keys())
+}
+
+fn unknown_queue(job: &JobSpec, catalogue: &Catalogue) -> Option<Violation> {
+    unknown("events.queue", "queue", job.events.as_ref()?, catalogue.queues.keys())
+}
+
+fn unknown<'a>(
+    path: &str,
+    kind: &str,
+    name: &Name,
+    known: impl Iterator<Item = &'a Name>,
+) -> Option<Violation> {
+    let known: Vec<_> = known.map(Name::as_str).collect();
+    if known.contains(&name.as_str()) {
+        return None;
+    }
     let hint = if known.is_empty() {
         "none exists yet".to_owned()
     } else {
         format!("known are {}", known.join(", "))
     };
-    places(job)
-        .filter(|(_, place)| !catalogue.endpoints.contains_key(&place.endpoint))
-        .map(|(path, place)| {
-            Violation::new(
-                format!("{path}.endpoint"),
-                format!("there is no endpoint {}; {hint}", place.endpoint),
-            )
-        })
-        .collect()
+    Some(Violation::new(path, format!("there is no {kind} {name}; {hint}")))
 }
 
 fn warnings(job: &JobSpec) -> Vec<Warning> {

@@ -29,6 +29,7 @@ type Case = (&'static str, fn(Bench) -> Running);
 const CASES: &[Case] = &[
     ("a change needs the newest revision", |b| Box::pin(catalogue::moved(b))),
     ("endpoints and jobs come back as they were put", |b| Box::pin(catalogue::round_trip(b))),
+    ("queues come back as they were put, and go", |b| Box::pin(catalogue::queues(b))),
     ("a request id is applied once, and not for another request", |b| {
         Box::pin(catalogue::requests(b))
     }),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use s3sync_proto::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Endpoint, EndpointSpec, Filter, Job,
-    Limits, Timestamp,
+    Limits, Queue, Timestamp,
 };
 
 use super::*;
@@ -38,6 +38,7 @@ fn catalogue() -> Catalogue {
             endpoint("cnn1", "cn-north-1", None),
             endpoint("minio", "us-east-1", Some("http://minio:9000")),
         ]),
+        queues: BTreeMap::new(),
         jobs: BTreeMap::new(),
     }
 }
@@ -184,6 +185,18 @@ fn a_prefix_without_a_slash_is_a_warning() {
 fn an_endpoint_in_use_names_its_users() {
     let mut catalogue = catalogue();
     add(&mut catalogue, "one", job("usw2:a/", &["cnn1:b/"]));
-    assert_eq!(users_of(&"cnn1".parse().unwrap(), &catalogue), ["one".parse().unwrap()]);
-    assert_eq!(users_of(&"minio".parse().unwrap(), &catalogue), []);
+    let queue = QueueSpec { url: "https://sqs/1/q".into(), endpoint: "cnn1".parse().unwrap() };
+    let name: Name = "q".parse().unwrap();
+    let time = Timestamp::default();
+    let queue = Queue {
+        name: name.clone(),
+        spec: queue,
+        etag: String::new(),
+        created: time,
+        updated: time,
+    };
+    catalogue.queues.insert(name.clone(), queue);
+    assert_eq!(users_of_endpoint(&"cnn1".parse().unwrap(), &catalogue), ["jobs/one", "queues/q"]);
+    assert_eq!(users_of_endpoint(&"minio".parse().unwrap(), &catalogue), [""; 0]);
+    assert_eq!(users_of_queue(&name, &catalogue), [""; 0]);
 }

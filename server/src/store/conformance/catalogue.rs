@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{BucketFacts, EndpointSpec, EtagKind, Outcome, Timestamp};
+use s3sync_proto::model::{BucketFacts, EndpointSpec, EtagKind, Outcome, QueueSpec, Timestamp};
 
 use super::bench::{Bench, destination, job, name, request};
 use crate::store::{Applied, CatalogueChange, Error, REQUEST_ID_TTL};
@@ -44,6 +44,24 @@ pub(super) async fn round_trip(mut bench: Bench) {
     assert_ne!(new.etag, old.etag);
     let endpoint = &after.endpoints[&name("usw2")];
     assert_eq!((endpoint.created, endpoint.updated), (created, created));
+}
+
+pub(super) async fn queues(bench: Bench) {
+    let spec = QueueSpec { url: "https://sqs/1/events".into(), endpoint: name("usw2") };
+    let put =
+        |spec: &QueueSpec| CatalogueChange::PutQueue { name: name("events"), spec: spec.clone() };
+    bench.change(put(&spec)).await.unwrap();
+    let made = bench.store.catalogue().await.unwrap().queues[&name("events")].clone();
+    assert_eq!((&made.spec, made.created), (&spec, bench.now));
+    let other = QueueSpec { url: "https://sqs/1/others".into(), ..spec };
+    bench.change(put(&other)).await.unwrap();
+    let changed = bench.store.catalogue().await.unwrap().queues[&name("events")].clone();
+    assert_eq!(changed.spec, other);
+    assert_ne!(changed.etag, made.etag);
+    let delete = || CatalogueChange::DeleteQueue { name: name("events") };
+    bench.change(delete()).await.unwrap();
+    assert!(bench.store.catalogue().await.unwrap().queues.is_empty());
+    assert!(matches!(bench.change(delete()).await, Err(Error::NotFound(_))));
 }
 
 pub(super) async fn requests(mut bench: Bench) {

@@ -1,10 +1,10 @@
-//! Endpoints, jobs and request ids.
+//! Endpoints, queues, jobs and request ids.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    BucketFacts, Endpoint, EndpointSpec, Job, JobSpec, Name, RunName, Timestamp,
+    BucketFacts, Endpoint, EndpointSpec, Job, JobSpec, Name, Queue, QueueSpec, RunName, Timestamp,
 };
 
 use super::row::{int, json, name, parse, time, uint};
@@ -19,7 +19,12 @@ pub(super) fn all(db: &Connection) -> Result<Catalogue, Error> {
         let one: BucketFacts = parse(&text?)?;
         facts.entry(one.endpoint.clone()).or_default().push(one);
     }
-    Ok(Catalogue { revision: uint(revision), endpoints: endpoints(db, facts)?, jobs: jobs(db)? })
+    Ok(Catalogue {
+        revision: uint(revision),
+        endpoints: endpoints(db, facts)?,
+        queues: queues(db)?,
+        jobs: jobs(db)?,
+    })
 }
 
 fn endpoints(
@@ -42,6 +47,24 @@ fn endpoints(
         endpoints.insert(name.clone(), Endpoint { name, spec, buckets, etag, created, updated });
     }
     Ok(endpoints)
+}
+
+fn queues(db: &Connection) -> Result<BTreeMap<Name, Queue>, Error> {
+    let mut statement =
+        db.prepare_cached("SELECT name, spec, etag, created, updated FROM queues")?;
+    let rows = statement.query_map([], |row| {
+        let texts: (String, String, String) =
+            (row.get("name")?, row.get("spec")?, row.get("etag")?);
+        Ok((texts, time(row, "created")?, time(row, "updated")?))
+    })?;
+    let mut queues = BTreeMap::new();
+    for row in rows {
+        let ((text, spec, etag), created, updated) = row?;
+        let name = name(&text)?;
+        let spec: QueueSpec = parse(&spec)?;
+        queues.insert(name.clone(), Queue { name, spec, etag, created, updated });
+    }
+    Ok(queues)
 }
 
 fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
@@ -105,6 +128,18 @@ pub(super) fn change(
                 return Err(Error::NotFound(format!("endpoints/{name}")));
             }
             db.execute("DELETE FROM bucket_facts WHERE endpoint = ?1", [name.as_str()])?;
+        }
+        CatalogueChange::PutQueue { name, spec } => {
+            db.execute(
+                "INSERT INTO queues (name, spec, etag, created, updated) VALUES (?1, ?2, ?3, ?4, ?4)
+                 ON CONFLICT (name) DO UPDATE SET spec = ?2, etag = ?3, updated = ?4",
+                params![name.as_str(), json(&spec)?, new_etag(), now.as_micros()],
+            )?;
+        }
+        CatalogueChange::DeleteQueue { name } => {
+            if db.execute("DELETE FROM queues WHERE name = ?1", [name.as_str()])? == 0 {
+                return Err(Error::NotFound(format!("queues/{name}")));
+            }
         }
         CatalogueChange::PutJob { name, spec } => {
             db.execute(

@@ -15,7 +15,10 @@ use crate::store::Error;
 const READERS: usize = 4;
 
 /// Each is applied once, in this order, and never changed afterwards.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001_init.sql"),
+    include_str!("../../../migrations/0008_queues.sql"),
+];
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]

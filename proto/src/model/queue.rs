@@ -1,0 +1,29 @@
+//! Queues of S3 events.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Name, Timestamp};
+
+/// An SQS queue of S3 events, as the store knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its name.
+    pub name: Name,
+    /// Its settings.
+    pub spec: QueueSpec,
+    /// Changes with every change of the settings.
+    pub etag: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When its settings last changed.
+    pub updated: Timestamp,
+}
+
+/// Settings of a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSpec {
+    /// Its URL.
+    pub url: String,
+    /// The endpoint whose region and credential read it.
+    pub endpoint: Name,
+}

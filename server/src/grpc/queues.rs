@@ -1,0 +1,130 @@
+//! QueueService.
+
+use s3sync_proto::model::Invalid;
+use s3sync_proto::pb::v1 as pb;
+use s3sync_proto::pb::v1::queue_service_server::QueueService;
+use s3sync_proto::wire;
+use tonic::{Request, Response, Status};
+
+use super::endpoints::{change_refused, id};
+use super::jobs::{etag_of, request_key};
+use super::status::{missing, refused};
+use super::update::Update;
+use super::{Context, page};
+use crate::catalogue::{ChangeOptions, Editor, Precondition};
+
+pub(super) struct Queues(pub(super) Context);
+
+impl Queues {
+    fn editor(&self) -> Editor {
+        Editor::new(self.0.store.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl QueueService for Queues {
+    async fn get_queue(
+        &self,
+        request: Request<pb::GetQueueRequest>,
+    ) -> Result<Response<pb::Queue>, Status> {
+        let text = &request.get_ref().name;
+        let name = wire::queue_name(text)?;
+        let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        let queue = catalogue.queues.remove(&name).ok_or_else(|| missing(text))?;
+        Ok(Response::new(wire::queue_to(queue)))
+    }
+
+    async fn list_queues(
+        &self,
+        request: Request<pb::ListQueuesRequest>,
+    ) -> Result<Response<pb::ListQueuesResponse>, Status> {
+        let pb::ListQueuesRequest { page_size, page_token } = request.into_inner();
+        let catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        let named =
+            catalogue.queues.into_iter().map(|(name, one)| (name.to_string(), wire::queue_to(one)));
+        let (queues, next_page_token) = page::by_name("queues", named, page_size, &page_token)?;
+        Ok(Response::new(pb::ListQueuesResponse { queues, next_page_token }))
+    }
+
+    async fn create_queue(
+        &self,
+        request: Request<pb::CreateQueueRequest>,
+    ) -> Result<Response<pb::Queue>, Status> {
+        let request = request.into_inner();
+        let name = id("queue_id", &request.queue_id)?;
+        let resource = wire::format_queue(&name);
+        let key = request_key("CreateQueue", &request.request_id, &request, resource.clone())?;
+        let spec = wire::queue_spec(request.queue.unwrap_or_default())?;
+        let options = ChangeOptions { validate_only: request.validate_only, request: key };
+        let now = self.0.clock.now();
+        let made = self.editor().put_queue(&name, spec, Precondition::Absent, options, now).await;
+        made.map(|made| Response::new(wire::queue_to(made)))
+            .map_err(|error| change_refused(&resource, error))
+    }
+
+    async fn update_queue(
+        &self,
+        request: Request<pb::UpdateQueueRequest>,
+    ) -> Result<Response<pb::Queue>, Status> {
+        let pb::UpdateQueueRequest { queue, update_mask, allow_missing, validate_only } =
+            request.into_inner();
+        let queue = queue.ok_or_else(|| Invalid::one("queue", "is missing"))?;
+        let name = wire::queue_name(&queue.name)?;
+        let update = Update {
+            paths: update_mask.map(|mask| mask.paths).unwrap_or_default(),
+            etag: etag_of(&queue.etag),
+            allow_missing,
+        };
+        let mut tries = 0;
+        let made = loop {
+            tries += 1;
+            let mut known = None;
+            if update.is_partial() {
+                let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+                known = catalogue.queues.remove(&name).map(wire::queue_to);
+            }
+            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
+            let merged = if update.is_partial() {
+                masked(known.unwrap_or_default(), &queue, &update.paths)?
+            } else {
+                queue.clone()
+            };
+            let spec = wire::queue_spec(merged)?;
+            let options = ChangeOptions { validate_only, request: None };
+            let now = self.0.clock.now();
+            match self.editor().put_queue(&name, spec, precondition, options, now).await {
+                Err(error) if update.goes_again(&error, tries) => {}
+                made => break made,
+            }
+        };
+        let resource = wire::format_queue(&name);
+        made.map(|made| Response::new(wire::queue_to(made)))
+            .map_err(|error| change_refused(&resource, error))
+    }
+
+    async fn delete_queue(
+        &self,
+        request: Request<pb::DeleteQueueRequest>,
+    ) -> Result<Response<()>, Status> {
+        let pb::DeleteQueueRequest { name: text, etag } = request.into_inner();
+        let name = wire::queue_name(&text)?;
+        let deleted = self.editor().delete_queue(&name, etag_of(&etag), self.0.clock.now()).await;
+        deleted.map(Response::new).map_err(|error| change_refused(&text, error))
+    }
+}
+
+/// Takes only the named fields from `new`.
+fn masked(mut known: pb::Queue, new: &pb::Queue, paths: &[String]) -> Result<pb::Queue, Invalid> {
+    for path in paths {
+        match path.as_str() {
+            "*" => return Ok(new.clone()),
+            "url" => known.url.clone_from(&new.url),
+            "endpoint" => known.endpoint.clone_from(&new.endpoint),
+            other => {
+                let text = format!("{other:?} cannot be changed; use url, endpoint");
+                return Err(Invalid::one("update_mask", text));
+            }
+        }
+    }
+    Ok(known)
+}
