@@ -15,6 +15,11 @@ use s3sync_proto::model::{
     Work, WorkError, WorkReport,
 };
 
+mod job;
+
+pub(crate) use job::job;
+use job::{compare, destination, filter, location};
+
 /// Counts that the wire can hold.
 const COUNTS: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
 const SMALL: std::ops::RangeInclusive<u32> = 0..=i32::MAX as u32;
@@ -51,123 +56,6 @@ fn labels() -> impl Strategy<Value = std::collections::BTreeMap<String, String>>
 
 fn positive() -> impl Strategy<Value = Option<u64>> {
     of(1..=i64::MAX as u64)
-}
-
-fn location() -> impl Strategy<Value = Location> {
-    (name(), "[a-zA-Z0-9_][a-zA-Z0-9_-]{2,62}", "\\PC{0,20}")
-        .prop_map(|(endpoint, bucket, prefix)| Location { endpoint, bucket, prefix })
-}
-
-fn destination() -> impl Strategy<Value = Destination> {
-    let encryption = prop_oneof![
-        Just(Encryption { algorithm: "AES256".to_owned(), kms_key_id: None }),
-        (prop_oneof![Just("aws:kms"), Just("aws:kms:dsse")], of("[a-z]{1,9}")).prop_map(
-            |(algorithm, kms_key_id)| Encryption { algorithm: algorithm.to_owned(), kms_key_id }
-        ),
-    ];
-    (location(), of("[A-Z][A-Z0-9_]{0,20}"), labels(), of(encryption)).prop_map(
-        |(location, storage_class, agent_labels, encryption)| Destination {
-            location,
-            storage_class,
-            agent_labels,
-            encryption,
-        },
-    )
-}
-
-fn filter() -> impl Strategy<Value = Filter> {
-    let globs = || vec("\\PC{1,9}", 0..3);
-    let sizes = (COUNTS, positive()).prop_map(|(a, b)| match b {
-        Some(b) => (a.min(b), Some(a.max(b).max(1))),
-        None => (a, None),
-    });
-    let times = (of(time()), of(time())).prop_map(|(a, b)| match (a, b) {
-        (Some(a), Some(b)) if a == b => (Some(a), None),
-        (Some(a), Some(b)) => (Some(a.min(b)), Some(a.max(b))),
-        other => other,
-    });
-    (globs(), globs(), sizes, times).prop_map(|(include, exclude, sizes, times)| Filter {
-        include,
-        exclude,
-        min_size: sizes.0,
-        max_size: sizes.1,
-        modified_after: times.0,
-        modified_before: times.1,
-    })
-}
-
-fn compare() -> impl Strategy<Value = CompareMode> {
-    prop_oneof![
-        Just(CompareMode::Default),
-        Just(CompareMode::Size),
-        Just(CompareMode::Etag),
-        Just(CompareMode::Checksum),
-        Just(CompareMode::Full)
-    ]
-}
-
-fn deletes() -> impl Strategy<Value = DeletePolicy> {
-    let mode = prop_oneof![Just(DeleteMode::Keep), Just(DeleteMode::Mirror)];
-    (mode, of(0.0..=100.0), of(COUNTS), any::<bool>()).prop_map(
-        |(mode, max_percent, max_count, unconditional)| DeletePolicy {
-            mode,
-            max_percent,
-            max_count,
-            unconditional,
-        },
-    )
-}
-
-fn schedule() -> impl Strategy<Value = Schedule> {
-    let cron = ("[0-9]{1,2} [*] [*] [*] [0-6]", "[A-Z][a-z]{1,9}/[A-Z][a-z_]{1,9}")
-        .prop_map(|(expression, timezone)| Timing::Cron { expression, timezone });
-    let timing = of(prop_oneof![duration().prop_map(Timing::Every), cron]);
-    let overlap = prop_oneof![Just(OverlapPolicy::Skip), Just(OverlapPolicy::QueueOne)];
-    let jitter = prop_oneof![Just(Duration::ZERO), duration()];
-    (timing, any::<bool>(), jitter, overlap).prop_map(|(timing, at_start, jitter, overlap)| {
-        // A schedule that starts nothing is refused.
-        Schedule { at_start: at_start || timing.is_none(), timing, jitter, overlap }
-    })
-}
-
-pub(crate) fn job_spec() -> impl Strategy<Value = JobSpec> {
-    let limits = (positive(), positive())
-        .prop_map(|(bandwidth, requests_per_second)| Limits { bandwidth, requests_per_second });
-    let destinations = vec(destination(), 1..=MAX_DESTINATIONS);
-    let what = (location(), destinations, filter(), compare(), deletes());
-    (what, of(schedule()), of(name()), limits, any::<bool>()).prop_map(
-        |((source, destinations, filter, compare, deletes), schedule, events, limits, paused)| {
-            JobSpec {
-                source,
-                destinations,
-                filter,
-                compare,
-                deletes,
-                schedule,
-                events,
-                limits,
-                paused,
-            }
-        },
-    )
-}
-
-pub(crate) fn job() -> impl Strategy<Value = Job> {
-    let warning = (text(), text()).prop_map(|(field, description)| Warning { field, description });
-    let head = (name(), text(), text(), COUNTS, time(), time());
-    (head, job_spec(), of(run_name()), vec(warning, 0..3)).prop_map(
-        |((name, uid, etag, generation, created, updated), spec, latest_run, warnings)| Job {
-            name,
-            uid,
-            spec,
-            etag,
-            generation,
-            created,
-            updated,
-            latest_run,
-            warnings,
-        },
-    )
 }
 
 fn run_name() -> impl Strategy<Value = RunName> {
