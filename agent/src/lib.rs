@@ -9,6 +9,7 @@ pub mod config;
 pub mod copy;
 pub mod limits;
 pub mod meter;
+pub mod queue;
 pub mod retry;
 pub mod s3;
 pub mod scan;

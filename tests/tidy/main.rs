@@ -29,6 +29,11 @@ const CONFINED: &[Confined] = &[
         why: "the SDK is named in one folder; the rest speaks `s3::ObjectStore`",
     },
     Confined {
+        text: "aws_sdk_sqs::",
+        to: &["agent/src/queue/sqs", "tests/"],
+        why: "the SDK of queues is named in one file; the rest speaks `queue::Queue`",
+    },
+    Confined {
         text: "rusqlite",
         to: &["server/src/store/sqlite", "tests/"],
         why: "SQL drivers are named in the store's files; the rest speaks `store::Store`",

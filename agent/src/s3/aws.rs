@@ -23,6 +23,9 @@ use s3sync_proto::model::Key;
 use tokio::sync::oneshot;
 
 pub use client::{AwsClient, ConnectError};
+pub(crate) use client::{CONNECT_TIMEOUT, http_client};
+pub(crate) use credentials::provider;
+pub(crate) use fail::chain;
 
 use super::classify::Cause;
 use super::{

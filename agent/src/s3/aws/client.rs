@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
 use aws_smithy_http_client::Builder as HttpBuilder;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -26,7 +27,7 @@ use crate::config::Credential;
 
 /// How long to wait for a connection, TLS included. The SDK's 3.1 s are too short for a lossy line across the
 /// Pacific, where a lost packet of the handshake costs seconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How long a body may stand still before it is given up.
 const STALLED_GRACE: Duration = Duration::from_secs(30);
@@ -72,21 +73,7 @@ impl AwsClient {
         let region = if endpoint.region.is_empty() { ANY_REGION } else { &endpoint.region };
         let region = Region::new(region.to_owned());
         let encrypted = endpoint.url.as_ref().is_none_or(|url| url.starts_with("https:"));
-        // Not the system's certificates where none is asked for: some containers have none, which is no error here.
-        let mut trust = if encrypted { TrustStore::default() } else { TrustStore::empty() };
-        if let Some(pem) = ca {
-            check(pem)?;
-            trust = trust.with_pem_certificate(pem);
-        }
-        let tls = TlsContext::builder()
-            .with_trust_store(trust)
-            .build()
-            .map_err(|error| ConnectError::Tls(error.into()))?;
-        let http = HttpBuilder::new()
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .tls_context(tls)
-            .build_https();
+        let http = http_client(encrypted, ca)?;
         // Built from nothing, not from the SDK's loader: an endpoint in the environment or a profile is not ours.
         let config = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -118,6 +105,31 @@ impl AwsClient {
             encrypted,
         })
     }
+}
+
+/// The transport of a client. `ca` are certificates (PEM) to trust beside the system's.
+///
+/// # Errors
+/// When the certificates cannot be used.
+pub(crate) fn http_client(
+    encrypted: bool,
+    ca: Option<&[u8]>,
+) -> Result<SharedHttpClient, ConnectError> {
+    // Not the system's certificates where none is asked for: some containers have none, which is no error here.
+    let mut trust = if encrypted { TrustStore::default() } else { TrustStore::empty() };
+    if let Some(pem) = ca {
+        check(pem)?;
+        trust = trust.with_pem_certificate(pem);
+    }
+    let tls = TlsContext::builder()
+        .with_trust_store(trust)
+        .build()
+        .map_err(|error| ConnectError::Tls(error.into()))?;
+    Ok(HttpBuilder::new()
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(tls)
+        .build_https())
 }
 
 /// Makes sure that certificates can be used: the SDK panics at those that cannot.

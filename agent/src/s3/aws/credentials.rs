@@ -23,7 +23,7 @@ const SESSION_NAME: &str = "s3sync";
 const PROVIDER: &str = "s3sync";
 
 /// The provider of a credential for requests to `region`.
-pub(super) fn provider(credential: &Credential, region: Region) -> SharedCredentialsProvider {
+pub(crate) fn provider(credential: &Credential, region: Region) -> SharedCredentialsProvider {
     match credential {
         Credential::Keys { access_key_id, secret_access_key, session_token } => {
             let token = session_token.as_ref().map(|token| token.reveal().to_owned());

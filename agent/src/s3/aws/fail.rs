@@ -67,7 +67,7 @@ pub(super) fn ours(about: About<'_>, cause: Cause<'_>, code: &str, message: Stri
 }
 
 /// The messages of an error and of all behind it.
-pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     for cause in causes(error) {
         let message = cause.to_string();
