@@ -26,6 +26,9 @@ pub struct Found {
     pub modified: Timestamp,
     /// Storage class; empty means STANDARD.
     pub storage_class: String,
+    /// Whether it must be restored before it can be read, as far as is known: an archive tier of Intelligent-Tiering
+    /// shows only when it is read.
+    pub archived: bool,
 }
 
 /// What is known of the ETags on both sides. `None`: nothing yet.
@@ -124,6 +127,7 @@ mod tests {
             etag: etag.into(),
             modified: Timestamp::default().plus(DAY * days),
             storage_class: String::new(),
+            archived: false,
         }
     }
 

@@ -5,6 +5,7 @@
 pub mod choose;
 pub mod digest;
 
+pub(crate) mod archived;
 mod body;
 mod carry;
 mod look;
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) refused: Refused,
     /// A write may have had its effect although its answer was an error.
     pub(crate) ambiguous: bool,
+    /// The source's tags could not be read, so the copy has none.
+    pub(crate) tags_unread: bool,
 }
 
 /// What a destination does not know, or may not know; left out from then on.
@@ -71,14 +74,30 @@ pub(crate) struct Refused {
 }
 
 /// A copy that was made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Copied {
     /// ETag at the destination.
     pub(crate) etag: String,
     pub(crate) bytes: u64,
-    pub(crate) server_side: bool,
+    pub(crate) by: By,
     /// Whether the write may have been overtaken.
     pub(crate) stalled: bool,
+    /// Whether only what the object carries was brought in step.
+    pub(crate) repaired: bool,
+    /// Whether the source's tags could not be read.
+    pub(crate) tags_unread: bool,
+}
+
+/// Who moved the bytes of a copy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum By {
+    /// This agent.
+    #[default]
+    Agent,
+    /// S3, by one CopyObject.
+    Copy,
+    /// S3, by copies of parts.
+    PartCopies,
 }
 
 /// Why a copy was not made.
@@ -108,7 +127,7 @@ pub(crate) enum End {
     InStep,
     Copied(Copied),
     Vanished,
-    Archived,
+    Archived(Box<Failure>),
     Failed(Box<Failure>),
 }
 
@@ -124,10 +143,17 @@ pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled
         End::Copied(copied) => {
             counters.copied = 1;
             counters.copied_bytes = copied.bytes;
-            counters.copied_server_side = u64::from(copied.server_side);
+            let server_side = copied.by != By::Agent;
+            counters.copied_server_side = u64::from(server_side);
+            counters.server_side_refused = u64::from(!server_side && context.server_side_refused());
+            counters.repaired = u64::from(copied.repaired);
+            counters.tags_unread = u64::from(copied.tags_unread);
         }
         End::Vanished => counters.vanished = 1,
-        End::Archived => counters.archived = 1,
+        End::Archived(archived) => {
+            counters.archived = 1;
+            failure = Some(*archived);
+        }
         End::Failed(failed) => {
             counters.failed = 1;
             failure = Some(*failed);
@@ -174,10 +200,11 @@ async fn bring_in_step(context: &Arc<Context>, task: Task) -> Option<End> {
             }
             Fault::Spent(Failed { error, attempts }) => (error, Next::GiveUp, attempts),
         };
-        if error.class == Class::Archived {
-            return Some(End::Archived);
-        }
         let first = *first_failed.get_or_insert_with(clock::now);
+        if error.class == Class::Archived {
+            let failure = failure(&state.source.key, &error, spent, first);
+            return Some(End::Archived(Box::new(failure)));
+        }
         match next {
             Next::Wait(wait) => tokio::time::sleep(wait).await,
             Next::GiveUp => {
@@ -203,18 +230,24 @@ async fn attempt(
             true => End::Copied(Copied {
                 etag: state.seen.clone().unwrap_or_default(),
                 bytes: state.source.size,
-                server_side: false,
-                stalled: false,
+                by: if context.server_side() { By::Copy } else { By::Agent },
+                tags_unread: state.tags_unread,
+                ..Copied::default()
             }),
             false => End::InStep,
         });
     }
-    if is_archived(&state.source.storage_class) {
-        return Ok(End::Archived);
+    if state.source.archived {
+        return Ok(End::Archived(Box::new(archived::failure(&state.source))));
     }
     let retried = state.ambiguous;
     let copied = copy(context, state).await?;
-    let honoured = context.destination.known.conditional_writes() == Some(true);
+    let copied = Copied { tags_unread: state.tags_unread, ..copied };
+    let known = &context.destination.known;
+    let honoured = match copied.by {
+        By::Copy => known.conditional_copies() == Some(true),
+        By::Agent | By::PartCopies => known.conditional_writes() == Some(true),
+    };
     if !honoured || retried || copied.stalled {
         look::source_unchanged(context, state, &copied.etag).await?;
     }
@@ -318,11 +351,6 @@ fn pinned(
     Err(Fault::Changed(error))
 }
 
-/// Whether objects of this class must be restored before they can be read.
-pub(crate) fn is_archived(storage_class: &str) -> bool {
-    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
-}
-
 fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
     let mut message = error.message.clone();
     if message.len() > MAX_MESSAGE {
@@ -368,6 +396,7 @@ impl State {
             stamp: false,
             refused: Refused { checksums: plain, ..Refused::default() },
             ambiguous: false,
+            tags_unread: false,
         }
     }
 

@@ -88,6 +88,8 @@ pub struct Listed {
     pub modified: Timestamp,
     /// Storage class; empty means STANDARD.
     pub storage_class: String,
+    /// Whether a restored copy can be read although its class is an archive.
+    pub restored: bool,
 }
 
 /// What to ask of a HEAD.
@@ -137,6 +139,8 @@ pub struct Object {
     pub encryption: Option<String>,
     /// Intelligent-Tiering archive state, when it is archived.
     pub archive_status: Option<String>,
+    /// Whether a restored copy can be read although its class is an archive.
+    pub restored: bool,
 }
 
 /// What an object carries beside its bytes and tags.
@@ -363,4 +367,26 @@ pub struct OpenUpload {
     pub upload_id: String,
     /// When it was begun.
     pub initiated: Timestamp,
+}
+
+impl Listed {
+    /// Whether it must be restored before it can be read.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        is_archive(&self.storage_class) && !self.restored
+    }
+}
+
+impl Object {
+    /// Whether it must be restored before it can be read.
+    #[must_use]
+    pub fn is_archived(&self) -> bool {
+        let class = self.attributes.storage_class.as_deref().unwrap_or_default();
+        (self.archive_status.is_some() || is_archive(class)) && !self.restored
+    }
+}
+
+/// Storage classes whose objects must be restored (API reference, RestoreObject).
+fn is_archive(storage_class: &str) -> bool {
+    matches!(storage_class, "GLACIER" | "DEEP_ARCHIVE")
 }

@@ -9,7 +9,7 @@ use s3sync_proto::model::{FailureClass, Key, WorkError};
 
 use crate::compare::Found;
 use crate::copy::failure_class;
-use crate::s3::{ListRequest, Operation};
+use crate::s3::{ListRequest, Listed, Operation};
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 use cut::{Cut, Step};
@@ -48,11 +48,12 @@ pub(crate) async fn page(context: &Context, lane: Lane, place: Place) -> Result<
     let mut found = Vec::with_capacity(page.objects.len());
     for listed in page.objects {
         let full = listed.key.clone();
-        let Some(key) = side.relative(listed.key) else {
+        let Some(key) = side.relative(listed.key.clone()) else {
             return Err(bad_listing(lane, &full));
         };
-        let (size, etag, modified) = (listed.size, listed.etag, listed.modified);
-        found.push(Found { key, size, etag, modified, storage_class: listed.storage_class });
+        let archived = listed.is_archived();
+        let Listed { key: _, size, etag, modified, storage_class, restored: _ } = listed;
+        found.push(Found { key, size, etag, modified, storage_class, archived });
     }
     Ok(Page { found, next: page.next.map(Place::Token) })
 }

@@ -16,6 +16,10 @@ use crate::text::{element, form_encode, xml_date, xml_escape};
 /// Most keys of a page (ListObjectsV2, API reference).
 const MAX_KEYS: usize = 1_000;
 
+/// What a listing tells of an object with a restored copy.
+const RESTORED: &str = "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress>\
+                        <RestoreExpiryDate>2029-12-21T00:00:00.000Z</RestoreExpiryDate></RestoreStatus>";
+
 /// Above every key that begins with what it is appended to: no UTF-8 text has this byte.
 const ABOVE_ALL: u8 = 0xff;
 
@@ -123,6 +127,8 @@ fn shown(page: &Page, call: &Call, max_keys: usize) -> String {
     if let Some(next) = &page.next {
         inner.push_str(&element("NextContinuationToken", &URL_SAFE_NO_PAD.encode(next)));
     }
+    let asked = call.header("x-amz-optional-object-attributes").unwrap_or_default();
+    let restores = asked.split(',').any(|name| name.trim() == "RestoreStatus");
     // Neighbours were often changed within the same second; in generated spaces, all were.
     let mut date = (i64::MIN, String::new());
     for entry in &page.entries {
@@ -130,6 +136,10 @@ fn shown(page: &Page, call: &Call, max_keys: usize) -> String {
             date = (entry.modified, xml_date(entry.modified));
         }
         contents(&mut inner, entry, &encode(&entry.key), &date.1);
+        if restores && entry.restored {
+            inner.push_str(RESTORED);
+        }
+        inner.push_str("</Contents>");
     }
     for group in &page.groups {
         let prefix = element("Prefix", &encode(group));
@@ -150,7 +160,7 @@ fn contents(out: &mut String, entry: &Entry, key: &str, date: &str) {
     write!(
         out,
         "<Contents><Key>{}</Key><LastModified>{date}</LastModified><ETag>&quot;{etag}&quot;</ETag>{}<Size>{size}</Size>\
-         <StorageClass>{class}</StorageClass></Contents>",
+         <StorageClass>{class}</StorageClass>",
         xml_escape(key),
         checksum.unwrap_or_default(),
     )

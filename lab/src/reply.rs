@@ -21,6 +21,9 @@ pub(crate) struct Reply {
     pub(crate) changes: Vec<Change>,
 }
 
+/// When restored copies expire, as S3 writes it. Here they do not.
+const EXPIRY: &str = "expiry-date=\"Fri, 21 Dec 2029 00:00:00 GMT\"";
+
 impl Reply {
     pub(crate) fn empty(status: StatusCode) -> Self {
         Self {
@@ -82,6 +85,12 @@ impl Reply {
         }
         if !object.encryption.is_empty() {
             self = self.with("x-amz-server-side-encryption", &object.encryption);
+        }
+        if !object.archive_status.is_empty() {
+            self = self.with("x-amz-archive-status", &object.archive_status);
+        }
+        if object.restored {
+            self = self.with("x-amz-restore", &format!("ongoing-request=\"false\", {EXPIRY}"));
         }
         if !object.tags.is_empty() {
             self = self.with("x-amz-tagging-count", &object.tags.len().to_string());

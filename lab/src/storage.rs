@@ -28,6 +28,10 @@ pub struct Object {
     pub storage_class: String,
     /// Encryption it was written with; empty when none was asked for.
     pub encryption: String,
+    /// Archive tier of Intelligent-Tiering, such as `ARCHIVE_ACCESS`; empty when it is in none. No listing shows it.
+    pub archive_status: String,
+    /// Whether a restored copy can be read although it is archived.
+    pub restored: bool,
     /// Sizes of its parts; empty when it was written in one request.
     pub parts: Vec<u64>,
     pub(crate) checksum: Option<Checksum>,
@@ -89,6 +93,8 @@ impl Object {
             tags: BTreeMap::new(),
             storage_class: String::new(),
             encryption: String::new(),
+            archive_status: String::new(),
+            restored: false,
             parts: Vec::new(),
             checksum: None,
         }
@@ -96,7 +102,8 @@ impl Object {
 
     /// Whether its bytes must be restored before they can be read.
     pub(crate) fn is_archived(&self) -> bool {
-        matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        let archive = matches!(self.storage_class.as_str(), "GLACIER" | "DEEP_ARCHIVE");
+        (archive || !self.archive_status.is_empty()) && !self.restored
     }
 
     /// With a header or user metadata (`x-amz-meta-…`).
@@ -124,6 +131,27 @@ impl Object {
         let digests: Vec<_> = parts.iter().map(|part| md5(part)).collect();
         self.parts = parts.iter().map(|part| part.len() as u64).collect();
         self.etag = crate::checksum::multipart_etag(&digests);
+        self
+    }
+
+    /// In a storage class.
+    #[must_use]
+    pub fn in_class(mut self, class: &str) -> Self {
+        class.clone_into(&mut self.storage_class);
+        self
+    }
+
+    /// In an archive tier of Intelligent-Tiering.
+    #[must_use]
+    pub fn in_archive_tier(mut self, tier: &str) -> Self {
+        tier.clone_into(&mut self.archive_status);
+        self.in_class("INTELLIGENT_TIERING")
+    }
+
+    /// With a restored copy that can be read.
+    #[must_use]
+    pub fn restored(mut self) -> Self {
+        self.restored = true;
         self
     }
 
@@ -212,6 +240,7 @@ impl Bucket {
                     etag: space.etag(index),
                     modified: space.modified(),
                     storage_class: String::new(),
+                    restored: false,
                     checksum: Some((Algorithm::Crc64Nvme, Kind::FullObject)),
                 };
                 index += 1;
@@ -229,6 +258,7 @@ pub(crate) struct Entry {
     pub(crate) etag: String,
     pub(crate) modified: i64,
     pub(crate) storage_class: String,
+    pub(crate) restored: bool,
     pub(crate) checksum: Option<(Algorithm, Kind)>,
 }
 
@@ -240,6 +270,7 @@ impl Entry {
             etag: object.etag.clone(),
             modified: object.modified,
             storage_class: object.storage_class.clone(),
+            restored: object.restored,
             checksum: object.checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
         }
     }

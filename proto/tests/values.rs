@@ -81,21 +81,24 @@ pub(crate) fn endpoint_spec() -> impl Strategy<Value = EndpointSpec> {
 
 pub(crate) fn facts() -> impl Strategy<Value = BucketFacts> {
     let learned = || of(any::<bool>());
-    (name(), "\\PC{1,12}", learned(), etags(), learned(), learned(), any::<bool>(), time())
-        .prop_map(
-            |(endpoint, bucket, conditional_writes, etags, tags, trailers, unordered, learned)| {
-                BucketFacts {
-                    endpoint,
-                    bucket,
-                    conditional_writes,
-                    etags,
-                    tags,
-                    trailers,
-                    unordered_listing: unordered,
-                    learned,
-                }
-            },
-        )
+    let learned = proptest::array::uniform5(learned());
+    (name(), "\\PC{1,12}", learned, etags(), any::<bool>(), time()).prop_map(
+        |(endpoint, bucket, learned_of, etags, unordered_listing, learned)| {
+            let [conditional_writes, tags, trailers, checksums, conditional_copies] = learned_of;
+            BucketFacts {
+                endpoint,
+                bucket,
+                conditional_writes,
+                etags,
+                tags,
+                trailers,
+                unordered_listing,
+                checksums,
+                conditional_copies,
+                learned,
+            }
+        },
+    )
 }
 
 pub(crate) fn endpoint() -> impl Strategy<Value = Endpoint> {
@@ -124,7 +127,7 @@ pub(crate) fn queue() -> impl Strategy<Value = Queue> {
 
 pub(crate) fn counters() -> impl Strategy<Value = Counters> {
     // Small enough that the sum over the destinations does not overflow.
-    proptest::array::uniform14(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
+    proptest::array::uniform17(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
         listed: c[0],
         in_step: c[1],
         copied: c[2],
@@ -139,6 +142,9 @@ pub(crate) fn counters() -> impl Strategy<Value = Counters> {
         list_requests: c[11],
         read_requests: c[12],
         write_requests: c[13],
+        server_side_refused: c[14],
+        repaired: c[15],
+        tags_unread: c[16],
     })
 }
 

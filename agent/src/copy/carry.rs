@@ -60,7 +60,7 @@ pub(super) fn single_is_comparable(context: &Context, state: &State) -> bool {
 /// whether that means none. The caller holds a permit of the source.
 pub(super) async fn tags(
     context: &Context,
-    state: &State,
+    state: &mut State,
     count: Option<u32>,
 ) -> Result<Vec<(String, String)>, Fault> {
     match count {
@@ -69,10 +69,12 @@ pub(super) async fn tags(
         None => {}
     }
     let known = &context.source.known;
+    state.tags_unread = known.tags() == Some(false);
     if known.tags().is_some() {
         return Ok(Vec::new());
     }
     let _first = known.first_tags.lock().await;
+    state.tags_unread = known.tags() == Some(false);
     if known.tags().is_some() {
         return Ok(Vec::new());
     }
@@ -88,6 +90,7 @@ pub(super) async fn tags(
                 "object tags cannot be read; they are not copied"
             );
             context.learn(&context.source, |facts| facts.tags = Some(false)).await;
+            state.tags_unread = true;
             Ok(Vec::new())
         }
         Err(fault) => Err(fault),

@@ -29,12 +29,14 @@ pub(super) async fn again(context: &Context, state: &mut State) -> Result<bool, 
         None => get_proof(context, state).await?,
     };
     let key = state.source.key.clone();
+    let archived = source.is_archived();
     state.source = Found {
         key,
         size: source.length,
         etag: source.etag,
         modified: source.modified,
         storage_class: source.attributes.storage_class.unwrap_or_default(),
+        archived,
     };
     Ok(destination.is_some_and(|object| in_step(state, &object)))
 }

@@ -11,7 +11,7 @@ use super::choose::Layout;
 use super::digest::{self, Crc, Digested, Expected, Running};
 use super::single::{COLLECT_PLAIN_UP_TO, STREAM_BYTES};
 use super::upload::{self, Open};
-use super::{Copied, Fault, State, carry, single};
+use super::{By, Copied, Fault, State, carry, single};
 use crate::limits::acquire_pair;
 use crate::retry::{Next, Tries};
 use crate::s3::{
@@ -139,8 +139,9 @@ async fn fill(
     Ok(Copied {
         etag: written.etag,
         bytes: plan.state.size,
-        server_side: plan.server_side,
+        by: if plan.server_side { By::PartCopies } else { By::Agent },
         stalled,
+        ..Copied::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Copied, Fault, STALLED, State, carry, look, single};
+use super::{By, Copied, Fault, STALLED, State, carry, look, single};
 use crate::s3::{Class, Condition, CopyRequest, Operation};
 use crate::worker::context::Context;
 
@@ -29,27 +29,39 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
         encryption: carry::encryption(context),
         condition: Condition::None,
     };
-    let first_write = destination.known.first_write().await;
-    request.condition = state.condition(destination);
+    let mut first_copy = destination.known.first_copy().await;
+    request.condition = destination.condition_of_copy(state.seen.as_deref());
     let permit = context.commit_permit().await?;
     let began = Instant::now();
     let answer = destination.once(Operation::Copy, destination.store.copy(request.clone())).await;
     drop(permit);
     let written = match answer {
         Ok(written) => written,
-        Err(error) => return Err(refused(context, error, state)),
+        Err(error) => {
+            if let Some(attempts) = &mut first_copy {
+                // Nothing was written that could teach anything, so another copy may still learn.
+                **attempts -= 1;
+            }
+            return Err(refused(context, error, state));
+        }
     };
-    if let Some(first_write) = first_write {
+    if let Some(first_copy) = first_copy {
         request.condition = Condition::Absent;
         let again = destination.store.copy(request);
-        single::learn_conditions(context, first_write, Operation::Copy, again).await;
+        single::learn_conditions(context, first_copy, Operation::Copy, again).await;
     }
     context.learn_encryption(destination, written.encryption.as_deref()).await;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
     }
     let stalled = began.elapsed() > STALLED;
-    Ok(Copied { etag: written.etag, bytes: state.source.size, server_side: true, stalled })
+    Ok(Copied {
+        etag: written.etag,
+        bytes: state.source.size,
+        by: By::Copy,
+        stalled,
+        ..Copied::default()
+    })
 }
 
 /// What a refused copy means. A credential may be allowed to read and to write and yet not to copy, for example when

@@ -1,6 +1,6 @@
 //! One GET into one PUT. Small bodies are read first, larger ones stream.
 
-use s3sync_proto::model::EtagKind;
+use s3sync_proto::model::{BucketFacts, EtagKind};
 use tokio::time::Instant;
 
 use super::body::{self, End};
@@ -40,11 +40,18 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     }
     context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
     stored_as_sent(context, state, &written, &digested)?;
+    if !state.refused.checksums {
+        let told = written.checksum.is_some();
+        let learned = |facts: &mut BucketFacts| {
+            facts.checksums.get_or_insert(told);
+        };
+        context.learn(&context.destination, learned).await;
+    }
     learn_refusals(context, state).await;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
     }
-    Ok(Copied { etag: written.etag, bytes: digested.length, server_side: false, stalled })
+    Ok(Copied { etag: written.etag, bytes: digested.length, stalled, ..Copied::default() })
 }
 
 /// A PUT that was answered.
@@ -259,8 +266,16 @@ pub(super) async fn learn_conditions(
         Err(_) => return,
     };
     if !honoured {
-        tracing::warn!(bucket = destination.bucket, "conditional writes are not honoured");
+        let operation = operation.name();
+        tracing::warn!(bucket = destination.bucket, operation, "conditions are not honoured");
     }
-    context.learn(destination, |facts| facts.conditional_writes = Some(honoured)).await;
+    let learned = |facts: &mut BucketFacts| {
+        if operation == Operation::Copy {
+            facts.conditional_copies = Some(honoured);
+        } else {
+            facts.conditional_writes = Some(honoured);
+        }
+    };
+    context.learn(destination, learned).await;
     drop(first_write);
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
-use aws_sdk_s3::types::{ChecksumType, EncodingType, MetadataDirective};
+use aws_sdk_s3::types::{ChecksumType, EncodingType, MetadataDirective, OptionalObjectAttributes};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use s3sync_proto::model::Key;
 use tokio::sync::oneshot;
@@ -152,6 +152,8 @@ impl ObjectStore for AwsStore {
             .set_continuation_token(request.token.clone())
             .max_keys(i32::from(request.max_keys))
             .encoding_type(EncodingType::Url)
+            // Costs nothing, and tells which archived objects can be read.
+            .optional_object_attributes(OptionalObjectAttributes::RestoreStatus)
             .send();
         let page = answer(about, ANSWER_TIMEOUT, send).await?;
         let encoding = page.encoding_type();
@@ -166,6 +168,7 @@ impl ObjectStore for AwsStore {
                     .map(|class| class.as_str().to_owned())
                     .filter(|class| class != "STANDARD")
                     .unwrap_or_default(),
+                restored: object.restore_status().is_some_and(read::is_restored),
             })
         });
         let invalid = |message: &str| {

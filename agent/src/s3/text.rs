@@ -33,6 +33,11 @@ pub(super) fn quoted_etag(etag: &str) -> String {
     format!("\"{etag}\"")
 }
 
+/// Whether `x-amz-restore` says that a restored copy can be read.
+pub(super) fn is_restored(value: &str) -> bool {
+    value.contains("ongoing-request=\"false\"")
+}
+
 /// `Content-Encoding` without `aws-chunked`, which is about the request that wrote the object and which some servers
 /// store all the same. `None` when nothing is left.
 pub(super) fn stored_encoding(value: &str) -> Option<String> {

@@ -12,6 +12,9 @@ pub const MAX_BEYOND: u64 = 250_000;
 /// Failures in one report at most: a failure takes up to 2.5 KB, a message 4 MiB.
 pub const MAX_REPORT_FAILURES: usize = 500;
 
+/// Failures that wait beyond those of a report at most: archives list millions of keys at once.
+pub const MAX_WAITING_FAILURES: usize = 10_000;
+
 /// What became of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -47,6 +50,8 @@ pub struct Frontier {
     beyond: u64,
     /// Open keys.
     open: usize,
+    /// Failures in the slots.
+    failures: usize,
     ready: Option<Settlement>,
     ready_keys: u64,
 }
@@ -87,12 +92,19 @@ impl Frontier {
         self.advance();
     }
 
+    /// Adds a key, above all before, that is settled at once and perhaps listed as a failure.
+    pub fn add_settled(&mut self, key: Key, settled: Settled) {
+        let ticket = self.open(key);
+        self.settle(ticket, settled);
+    }
+
     /// Settles an open key.
     pub fn settle(&mut self, ticket: Ticket, settled: Settled) {
         let index = ticket.0.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
         let slot = index.and_then(|index| self.slots.get_mut(index));
         let slot = slot.expect("an open key keeps the cursor before it");
         assert!(slot.settled.is_none(), "a key is settled once");
+        self.failures += usize::from(settled.failure.is_some());
         slot.settled = Some(settled);
         self.open -= 1;
         self.advance();
@@ -107,7 +119,7 @@ impl Frontier {
     /// Whether no more keys should be added now.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.beyond >= MAX_BEYOND
+        self.beyond >= MAX_BEYOND || self.failures >= MAX_WAITING_FAILURES
     }
 
     /// Keys a report would cover now.
@@ -136,6 +148,7 @@ impl Frontier {
         {
             let Settled { counters, failure } = slot.settled.unwrap_or_default();
             self.first += 1;
+            self.failures -= usize::from(failure.is_some());
             self.beyond -= slot.keys;
             self.ready_keys += slot.keys;
             let ready = self.ready.get_or_insert_with(|| Settlement {
@@ -210,6 +223,19 @@ mod tests {
         assert_eq!(first.failures.len(), MAX_REPORT_FAILURES);
         assert_eq!(first.cursor, first.failures.last().unwrap().key);
         assert_eq!(frontier.take().unwrap().failures.len(), 1);
+    }
+
+    #[test]
+    fn the_listing_stops_while_too_many_failures_wait_to_be_reported() {
+        let mut frontier = Frontier::default();
+        let mut n = 0;
+        while !frontier.is_full() {
+            frontier.add_settled(key(n), failed(n));
+            n += 1;
+        }
+        assert_eq!(n as usize, MAX_REPORT_FAILURES + MAX_WAITING_FAILURES);
+        assert_eq!(frontier.take().unwrap().failures.len(), MAX_REPORT_FAILURES);
+        assert!(!frontier.is_full());
     }
 
     #[test]

@@ -213,6 +213,7 @@ mod tests {
             etag: String::new(),
             modified: Timestamp::default(),
             storage_class: String::new(),
+            archived: false,
         }
     }
 

@@ -1,7 +1,6 @@
 //! What everything that works on one assignment shares.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use s3sync_proto::model::{
     Assignment, BucketFacts, CompareMode, Destination, EndpointSpec, EtagKind, Location,
@@ -9,7 +8,7 @@ use s3sync_proto::model::{
 use tokio_util::sync::CancellationToken;
 
 use super::Sides;
-use super::engine::Engine;
+use super::engine::{Engine, Pair};
 use super::side::Side;
 use crate::compare::Kinds;
 use crate::copy::choose;
@@ -30,7 +29,9 @@ pub(crate) struct Context {
     pub(crate) meter: Arc<Meter>,
     /// Ends what is in flight: uploads are aborted, keys stay unsettled.
     pub(crate) give_up: CancellationToken,
-    server_side: AtomicBool,
+    /// Whether the two sides are such that S3 may be asked to copy by itself.
+    one_place: bool,
+    pair: Pair,
 }
 
 impl Context {
@@ -69,7 +70,9 @@ impl Context {
             desk,
             meter,
             give_up: CancellationToken::new(),
-            server_side: AtomicBool::new(sides.server_side),
+            one_place: sides.server_side,
+            pair: [source, &destination.location]
+                .map(|place| (place.endpoint.clone(), place.bucket.clone())),
             engine,
         }
     }
@@ -119,14 +122,19 @@ impl Context {
         }
     }
 
-    /// Whether S3 may be asked to copy by itself.
+    /// Whether S3 is to be asked to copy by itself.
     pub(crate) fn server_side(&self) -> bool {
-        self.server_side.load(Ordering::Relaxed)
+        self.one_place && !self.engine.refuses(&self.pair)
     }
 
-    /// S3 refused to copy by itself; bytes go through this agent from now on.
+    /// Whether S3 could copy by itself but for its refusal.
+    pub(crate) fn server_side_refused(&self) -> bool {
+        self.one_place && self.engine.refuses(&self.pair)
+    }
+
+    /// S3 refused to copy by itself; bytes between these two buckets go through this agent for a while.
     pub(crate) fn no_server_side(&self, code: &str) {
-        if self.server_side.swap(false, Ordering::Relaxed) {
+        if self.engine.refuse(&self.pair) {
             tracing::warn!(
                 code,
                 source = self.source.bucket,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use s3sync_proto::model::{BucketFacts, Name};
+use tokio::time::Instant;
 
 use super::known::Known;
 use crate::copy::choose;
@@ -40,7 +41,16 @@ pub struct Engine {
     pub(crate) bytes: ByteBudget,
     limiters: Mutex<HashMap<Name, Arc<Limiter>>>,
     known: Mutex<HashMap<(Name, String), Arc<Known>>>,
+    /// Until when S3 is not asked to copy between two buckets by itself, since it refused.
+    refused: Mutex<HashMap<Pair, Instant>>,
 }
+
+/// Source and destination, each an endpoint and a bucket. The credential is not part of it: an agent has one for each
+/// endpoint as long as it runs.
+pub(crate) type Pair = [(Name, String); 2];
+
+/// How long a refusal to copy inside S3 is believed. After that one more request shows whether it still holds.
+pub(crate) const REFUSAL_LASTS: Duration = Duration::from_secs(60 * 60);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -72,6 +82,7 @@ impl Engine {
             bytes: ByteBudget::new(settings.bytes),
             limiters: Mutex::default(),
             known: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -79,6 +90,20 @@ impl Engine {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         let limiter = limiters.entry(endpoint.clone());
         Arc::clone(limiter.or_insert_with(|| Limiter::new(self.settings.requests_per_endpoint)))
+    }
+
+    /// Whether S3 has refused lately to copy between these two by itself.
+    pub(crate) fn refuses(&self, pair: &Pair) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(pair).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Notes that S3 refused to copy between these two; whether that is news.
+    pub(crate) fn refuse(&self, pair: &Pair) -> bool {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let before = refused.insert(pair.clone(), now + REFUSAL_LASTS);
+        before.is_none_or(|until| until <= now)
     }
 
     pub(crate) fn known(&self, facts: &BucketFacts) -> Arc<Known> {

@@ -17,6 +17,8 @@ pub(crate) struct Known {
     facts: Mutex<BucketFacts>,
     /// Held by the first small copy into the bucket; counts the attempts to learn from it.
     first_write: tokio::sync::Mutex<u32>,
+    /// The same of the first copy inside S3: servers that honour conditions of a PUT may ignore those of a CopyObject.
+    first_copy: tokio::sync::Mutex<u32>,
     /// Held by the first that reads tags although S3 did not say whether there are any.
     pub(crate) first_tags: tokio::sync::Mutex<()>,
 }
@@ -31,6 +33,7 @@ impl Known {
         Self {
             facts: Mutex::new(facts),
             first_write: tokio::sync::Mutex::new(0),
+            first_copy: tokio::sync::Mutex::new(0),
             first_tags: tokio::sync::Mutex::new(()),
         }
     }
@@ -56,6 +59,10 @@ impl Known {
         self.lock().conditional_writes
     }
 
+    pub(crate) fn conditional_copies(&self) -> Option<bool> {
+        self.lock().conditional_copies
+    }
+
     /// Changes the facts; returns them when that made a difference.
     pub(crate) fn learn(&self, change: impl FnOnce(&mut BucketFacts)) -> Option<BucketFacts> {
         let mut facts = self.lock();
@@ -70,11 +77,24 @@ impl Known {
 
     /// Waits while another copy learns whether conditions are honoured. `Some`: this copy is to learn it.
     pub(crate) async fn first_write(&self) -> Option<FirstWrite<'_>> {
-        if self.conditional_writes().is_some() {
+        self.first(&self.first_write, Self::conditional_writes).await
+    }
+
+    /// The same for a copy inside S3.
+    pub(crate) async fn first_copy(&self) -> Option<FirstWrite<'_>> {
+        self.first(&self.first_copy, Self::conditional_copies).await
+    }
+
+    async fn first<'a>(
+        &self,
+        mutex: &'a tokio::sync::Mutex<u32>,
+        learned: impl Fn(&Self) -> Option<bool>,
+    ) -> Option<FirstWrite<'a>> {
+        if learned(self).is_some() {
             return None;
         }
-        let mut attempts = self.first_write.lock().await;
-        if self.conditional_writes().is_some() || *attempts >= LEARNING_ATTEMPTS {
+        let mut attempts = mutex.lock().await;
+        if learned(self).is_some() || *attempts >= LEARNING_ATTEMPTS {
             return None;
         }
         *attempts += 1;

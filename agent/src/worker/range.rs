@@ -183,8 +183,9 @@ impl Driver {
             Decision::InStep => {
                 self.frontier.add(source.key, Counters { in_step: 1, ..listed });
             }
-            Decision::Copy if copy::is_archived(&source.storage_class) => {
-                self.frontier.add(source.key, Counters { archived: 1, ..listed });
+            Decision::Copy if source.archived => {
+                let settled = copy::archived::settled(&source);
+                self.frontier.add_settled(source.key, settled);
             }
             Decision::Copy | Decision::AskStamp => {
                 let seen = destination.map(|found| found.etag);

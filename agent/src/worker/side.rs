@@ -70,6 +70,15 @@ impl Side {
         }
     }
 
+    /// The same for a copy inside S3.
+    pub(crate) fn condition_of_copy(&self, seen: Option<&str>) -> Condition {
+        match (self.known.conditional_copies(), seen) {
+            (Some(false), _) => Condition::None,
+            (_, None) => Condition::Absent,
+            (_, Some(etag)) => Condition::Matches(etag.to_owned()),
+        }
+    }
+
     /// An error of our own about an object of this side.
     pub(crate) fn error(
         &self,

@@ -310,8 +310,37 @@ async fn a_refused_server_side_copy_falls_back_to_streaming() {
     });
     let counters = bench.run().await;
     assert_eq!((counters.copied, counters.copied_server_side), (20, 0));
+    assert_eq!(counters.server_side_refused, 20, "each is said");
     bench.assert_equal();
-    assert!(bench.destination.count(Operation::Copy) <= 8, "asked by those in flight only");
+    let asked = bench.destination.count(Operation::Copy);
+    assert!(asked <= 8, "asked by those in flight only");
+    // Remembered by the agent for the two buckets: the next assignment does not ask, and still says it.
+    bench.source.store("from/new", "new");
+    let counters = bench.run().await;
+    assert_eq!((counters.copied, counters.server_side_refused), (1, 1));
+    assert_eq!(bench.destination.count(Operation::Copy), asked);
+    // Not for ever: a policy may have been changed.
+    tokio::time::advance(super::engine::REFUSAL_LASTS).await;
+    bench.destination.leave_alone();
+    bench.source.store("from/later", "later");
+    let counters = bench.run().await;
+    assert_eq!((counters.copied_server_side, counters.server_side_refused), (1, 0));
+    assert_eq!(bench.facts[&name("b")].conditional_copies, Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_that_cannot_be_read_are_said_of_each_copy() {
+    let mut bench = Bench::new(MD5, MD5);
+    bench.source.with(|c| c.silent_of_tags = true);
+    bench.source.store("from/a", "a");
+    bench.source.store("from/b", pattern(1, IN_PARTS));
+    bench
+        .source
+        .meddle(|_, op, _| (op == Operation::GetTags).then_some(Fault::Before(Class::Denied)));
+    let counters = bench.run().await;
+    assert_eq!((counters.copied, counters.tags_unread, counters.failed), (2, 2, 0));
+    assert_eq!(bench.source.count(Operation::GetTags), 1);
+    assert_eq!(bench.facts[&name("a")].tags, Some(false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -358,7 +387,11 @@ async fn archived_and_vanished_objects_are_counted_apart() {
         }
         None
     });
-    let counters = bench.run().await;
+    bench.hold().await;
+    let failures = bench.desk.with(|recorded| recorded.failures.clone());
+    let listed: Vec<_> = failures.iter().map(|f| (f.key.clone(), f.class, f.attempts)).collect();
+    assert_eq!(listed, [(Key::from("cold"), FailureClass::Archived, 0)]);
+    let counters = bench.finish_run();
     assert_eq!((counters.archived, counters.vanished, counters.copied), (1, 1, 1));
 }
 

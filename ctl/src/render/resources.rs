@@ -49,6 +49,34 @@ fn work(counters: &Counters) -> String {
     parts.join(", ")
 }
 
+/// What else is worth saying of a run, where there is something to say.
+fn notes(totals: &Counters) -> impl Iterator<Item = (String, String)> {
+    let notes = [
+        (totals.copied_server_side, "inside S3", "of the copied"),
+        (
+            totals.server_side_refused,
+            "refused",
+            "of the copied could not be copied inside S3, which refused it; their bytes went through an agent",
+        ),
+        (
+            totals.repaired,
+            "repaired",
+            "of the copied had the right bytes; only what they carry was not in step",
+        ),
+        (
+            totals.tags_unread,
+            "warning",
+            "of the copied may lack tags: those of the source could not be read",
+        ),
+        (totals.archived, "archived", "must be restored at the source before a run can copy them"),
+        (totals.extra, "extra", "destination keys the source does not have"),
+    ];
+    notes
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, label, text)| (label.to_owned(), format!("{} {text}", count(number))))
+}
+
 fn state(state: RunState) -> &'static str {
     match state {
         RunState::Pending => "pending",
@@ -141,18 +169,7 @@ impl Show for Run {
                 ),
             ),
         ]);
-        if totals.copied_server_side > 0 {
-            lines.push(line(
-                "inside S3",
-                format!("{} of the copied", count(totals.copied_server_side)),
-            ));
-        }
-        if totals.extra > 0 {
-            lines.push(line(
-                "extra",
-                format!("{} destination keys the source does not have", count(totals.extra)),
-            ));
-        }
+        lines.extend(notes(&totals));
         for destination in &self.destinations {
             let ranges = format!(
                 "{} ranges done, {} open, {} being worked on",
@@ -166,7 +183,7 @@ impl Show for Run {
                 lines.push(line("", ranges));
             }
         }
-        if totals.failed > 0 {
+        if totals.not_in_step() > 0 {
             lines.push(line("next", format!("s3syncctl run failures {}", run_label(&self.name))));
         }
         lines
@@ -293,9 +310,12 @@ fn bucket(facts: &BucketFacts) -> String {
         Some(EtagKind::Opaque) => "opaque",
     };
     let mut text = format!(
-        "{}: conditional writes {}, ETags {etags}, tags readable {}",
+        "{}: conditional writes {}, conditional copies {}, ETags {etags}, checksums {}, trailers {}, tags readable {}",
         facts.bucket,
         learned(facts.conditional_writes),
+        learned(facts.conditional_copies),
+        learned(facts.checksums),
+        learned(facts.trailers),
         learned(facts.tags)
     );
     if facts.unordered_listing {

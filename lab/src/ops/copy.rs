@@ -81,8 +81,14 @@ fn copied(call: &Call, source: &Object, capabilities: &Capabilities) -> S3Result
     }
     let mut object = Object { parts: Vec::new(), ..source.clone() };
     (object.storage_class, object.encryption) = (asked.storage_class, asked.encryption);
+    (object.archive_status, object.restored) = (String::new(), false);
     if replaces_headers {
         object.headers = asked.headers;
+    } else {
+        // The one header that is never copied (User Guide, "System-defined object metadata").
+        let redirect = "x-amz-website-redirect-location";
+        object.headers.remove(redirect);
+        object.headers.extend(asked.headers.into_iter().filter(|(name, _)| name == redirect));
     }
     if replaces("x-amz-tagging-directive") {
         object.tags = asked.tags;

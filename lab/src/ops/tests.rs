@@ -356,6 +356,43 @@ fn archived_objects_are_neither_read_nor_copied() {
     assert!(ask(&endpoint, "HEAD /b/k", &[], "").is_ok());
     let copy = ask(&endpoint, "PUT /b/c", &[("x-amz-copy-source", "b/k")], "");
     assert_eq!(copy.err(), Some("ObjectNotInActiveTierError"));
+    // An archive tier shows only to a HEAD, and when it is read.
+    let tiered = Object { archive_status: "ARCHIVE_ACCESS".into(), ..Object::new("x") };
+    endpoint.seed_object("b", "tiered", tiered);
+    let head = ask(&endpoint, "HEAD /b/tiered", &[], "").unwrap();
+    assert_eq!(head.headers["x-amz-archive-status"], "ARCHIVE_ACCESS");
+    assert_eq!(ask(&endpoint, "GET /b/tiered", &[], "").err(), Some("InvalidObjectState"));
+}
+
+#[test]
+fn a_restored_object_is_read_and_shown_as_such_to_those_who_ask() {
+    let endpoint = endpoint();
+    let restored = Object { storage_class: "GLACIER".into(), restored: true, ..Object::new("x") };
+    endpoint.seed_object("b", "k", restored);
+    let get = ask(&endpoint, "GET /b/k", &[], "").unwrap();
+    assert!(
+        get.headers["x-amz-restore"].to_str().unwrap().starts_with("ongoing-request=\"false\"")
+    );
+    let list = |headers: &[(&str, &str)]| {
+        let reply = ask(&endpoint, "GET /b?list-type=2", headers, "").unwrap();
+        elements(text(&reply), "RestoreStatus").len()
+    };
+    assert_eq!(list(&[]), 0);
+    assert_eq!(list(&[("x-amz-optional-object-attributes", "RestoreStatus")]), 1);
+}
+
+#[test]
+fn a_copy_takes_all_headers_but_the_redirect() {
+    let endpoint = endpoint();
+    let redirect = ("x-amz-website-redirect-location", "/other");
+    ask(&endpoint, "PUT /b/k", &[redirect, ("cache-control", "no-store")], "x").unwrap();
+    let copy = |more: &[(&str, &str)]| {
+        let headers = [&[("x-amz-copy-source", "b/k")], more].concat();
+        ask(&endpoint, "PUT /b/c", &headers, "").unwrap();
+        endpoint.object("b", "c").unwrap().headers.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(copy(&[]), ["cache-control"]);
+    assert_eq!(copy(&[redirect]), ["cache-control", redirect.0]);
 }
 
 #[test]

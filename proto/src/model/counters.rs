@@ -19,7 +19,7 @@ pub struct Counters {
     pub failed: u64,
     /// Gone from the source since they were listed.
     pub vanished: u64,
-    /// Archived, so not readable.
+    /// Archived, so not readable and not in step; each is listed as a failure.
     pub archived: u64,
     /// Left out by the filter.
     pub filtered: u64,
@@ -37,6 +37,12 @@ pub struct Counters {
     pub read_requests: u64,
     /// Requests that write.
     pub write_requests: u64,
+    /// Of the copied, those that S3 refused to copy by itself, so that their bytes went through an agent.
+    pub server_side_refused: u64,
+    /// Of the copied, those whose bytes were in step and only what they carry was not.
+    pub repaired: u64,
+    /// Of the copied, those of which it is not known whether they have tags: the source's could not be read.
+    pub tags_unread: u64,
 }
 
 impl Counters {
@@ -44,6 +50,12 @@ impl Counters {
     #[must_use]
     pub fn add_up(&self) -> bool {
         self.listed == self.in_step + self.copied + self.failed + self.vanished + self.archived
+    }
+
+    /// Keys that are listed as failures: those that failed, and those that are archived.
+    #[must_use]
+    pub fn not_in_step(&self) -> u64 {
+        self.failed + self.archived
     }
 }
 
@@ -65,6 +77,9 @@ impl AddAssign for Counters {
             list_requests,
             read_requests,
             write_requests,
+            server_side_refused,
+            repaired,
+            tags_unread,
         } = other;
         self.listed += listed;
         self.in_step += in_step;
@@ -80,5 +95,8 @@ impl AddAssign for Counters {
         self.list_requests += list_requests;
         self.read_requests += read_requests;
         self.write_requests += write_requests;
+        self.server_side_refused += server_side_refused;
+        self.repaired += repaired;
+        self.tags_unread += tags_unread;
     }
 }

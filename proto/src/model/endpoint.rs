@@ -64,6 +64,12 @@ pub struct BucketFacts {
     pub trailers: Option<bool>,
     /// Set when a listing was not in ascending byte order.
     pub unordered_listing: bool,
+    /// Whether checksums that are sent with a write are kept and told.
+    #[serde(default)]
+    pub checksums: Option<bool>,
+    /// Whether CopyObject honours conditions on what it writes over.
+    #[serde(default)]
+    pub conditional_copies: Option<bool>,
     /// When the newest of these was learned.
     pub learned: Timestamp,
 }
@@ -80,6 +86,8 @@ impl BucketFacts {
             tags: None,
             trailers: None,
             unordered_listing: false,
+            checksums: None,
+            conditional_copies: None,
             learned: Timestamp::default(),
         }
     }
@@ -90,6 +98,8 @@ impl BucketFacts {
         self.etags = newer.etags.or(self.etags);
         self.tags = newer.tags.or(self.tags);
         self.trailers = newer.trailers.or(self.trailers);
+        self.checksums = newer.checksums.or(self.checksums);
+        self.conditional_copies = newer.conditional_copies.or(self.conditional_copies);
         self.unordered_listing |= newer.unordered_listing;
         self.learned = newer.learned.max(self.learned);
     }

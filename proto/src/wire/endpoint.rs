@@ -163,6 +163,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
         trailers,
         unordered_listing,
         learn_time,
+        checksums,
+        conditional_copies,
     } = facts;
     let mut problems = Problems::default();
     let endpoint = problems.name("endpoint", &endpoint);
@@ -184,6 +186,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
     let conditional_writes = learned("conditional_writes", conditional_writes);
     let tags = learned("tags", tags);
     let trailers = learned("trailers", trailers);
+    let checksums = learned("checksums", checksums);
+    let conditional_copies = learned("conditional_copies", conditional_copies);
     let etags = kind("etags", etags, &mut problems);
     problems.finish(endpoint.map(|endpoint| BucketFacts {
         endpoint,
@@ -193,6 +197,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
         tags,
         trailers,
         unordered_listing,
+        checksums,
+        conditional_copies,
         learned: when,
     }))
 }
@@ -208,6 +214,8 @@ pub fn facts_to(facts: BucketFacts) -> pb::BucketFacts {
         tags,
         trailers,
         unordered_listing,
+        checksums,
+        conditional_copies,
         learned,
     } = facts;
     let to = |learned: Option<bool>| {
@@ -226,5 +234,7 @@ pub fn facts_to(facts: BucketFacts) -> pb::BucketFacts {
         trailers: to(trailers),
         unordered_listing,
         learn_time: time_to(learned),
+        checksums: to(checksums),
+        conditional_copies: to(conditional_copies),
     }
 }

@@ -212,6 +212,9 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         list_requests,
         read_requests,
         write_requests,
+        server_side_refused,
+        repaired,
+        tags_unread,
     } = counters;
     let mut count = |field: &str, number: i64| problems.count(&path(at, field), number);
     Counters {
@@ -229,6 +232,9 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         list_requests: count("list_requests", list_requests),
         read_requests: count("read_requests", read_requests),
         write_requests: count("write_requests", write_requests),
+        server_side_refused: count("server_side_refused", server_side_refused),
+        repaired: count("repaired", repaired),
+        tags_unread: count("tags_unread", tags_unread),
     }
 }
 
@@ -250,6 +256,9 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         list_requests,
         read_requests,
         write_requests,
+        server_side_refused,
+        repaired,
+        tags_unread,
     } = counters;
     pb::Counters {
         listed: int64(listed),
@@ -266,6 +275,9 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         list_requests: int64(list_requests),
         read_requests: int64(read_requests),
         write_requests: int64(write_requests),
+        server_side_refused: int64(server_side_refused),
+        repaired: int64(repaired),
+        tags_unread: int64(tags_unread),
     }
 }
 

@@ -29,9 +29,9 @@ pub struct RunSummary {
     pub open_ranges: u32,
     /// Ranges that were given up.
     pub failed_ranges: u32,
-    /// Keys that failed.
+    /// Keys that failed or are archived: they are not in step, so a run that has some did not succeed.
     pub failed_keys: u64,
-    /// Keys that failed and are listed.
+    /// Of these, those that are listed.
     pub listed_failures: u64,
     /// The run is being cancelled.
     pub cancelling: bool,

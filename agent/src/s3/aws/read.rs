@@ -9,7 +9,7 @@ use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{ChecksumType, CopyPartResult, EncodingType};
+use aws_sdk_s3::types::{ChecksumType, CopyPartResult, EncodingType, RestoreStatus};
 use s3sync_proto::model::{Key, Timestamp};
 
 use crate::s3::{Algorithm, Attributes, Checksum, Object, Written, text};
@@ -64,6 +64,7 @@ macro_rules! object {
             parts_count: count(answer.parts_count()),
             encryption: answer.server_side_encryption().map(|kind| kind.as_str().to_owned()),
             archive_status: None,
+            restored: answer.restore().is_some_and(text::is_restored),
         }
     }};
 }
@@ -106,6 +107,11 @@ pub(super) fn complete(answer: &CompleteMultipartUploadOutput) -> Written {
         checksum: checksum!(answer),
         encryption: answer.server_side_encryption().map(|kind| kind.as_str().to_owned()),
     }
+}
+
+/// Whether a restored copy can be read.
+pub(super) fn is_restored(status: &RestoreStatus) -> bool {
+    status.is_restore_in_progress() == Some(false) && status.restore_expiry_date().is_some()
 }
 
 /// The checksum of a part that was sent.

@@ -58,7 +58,7 @@ impl Desk for Recorder {
         self.ask(|recorded| {
             assert_eq!(progress.previous_cursor, recorded.cursor, "compare-and-set of the cursor");
             assert!(progress.counters.add_up(), "{:?}", progress.counters);
-            assert_eq!(progress.counters.failed, progress.failures.len() as u64);
+            assert_eq!(progress.counters.not_in_step(), progress.failures.len() as u64);
             let completed = progress.outcome == Outcome::Completed;
             if !completed {
                 assert!(progress.cursor >= recorded.cursor, "a cursor never goes back");

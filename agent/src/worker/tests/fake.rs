@@ -68,6 +68,8 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
+    /// Does not tell how many tags an object has.
+    pub(super) silent_of_tags: bool,
     clock: i64,
     serial: u64,
 }
@@ -162,6 +164,7 @@ impl Fake {
     }
 
     fn object(&self, stored: &Stored) -> Object {
+        let silent_of_tags = self.with(|c| c.silent_of_tags);
         let whole = stored.parts.is_empty() && self.nature.checksums;
         Object {
             length: stored.bytes.len() as u64,
@@ -169,7 +172,7 @@ impl Fake {
             modified: stored.modified,
             checksum: whole.then(|| Crc::of(Algorithm::Crc64Nvme, &stored.bytes).encode()),
             attributes: stored.attributes.clone(),
-            tag_count: Some(u32::try_from(stored.tags.len()).unwrap()),
+            tag_count: (!silent_of_tags).then(|| u32::try_from(stored.tags.len()).unwrap()),
             encryption: (!self.nature.md5_etags).then(|| "aws:kms".to_owned()),
             ..Object::default()
         }
@@ -317,6 +320,7 @@ impl ObjectStore for Fake {
                     etag: object.etag.clone(),
                     modified: object.modified,
                     storage_class: object.attributes.storage_class.clone().unwrap_or_default(),
+                    restored: false,
                 })
                 .collect();
             let more = objects.len() > most;

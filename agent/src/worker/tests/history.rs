@@ -135,7 +135,7 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
     let mut bench = Bench::new(MD5, destination);
     bench.server_side = server_side;
     bench.engine.known(&bench.facts[&super::name("b")]).learn(|facts| {
-        facts.conditional_writes = Some(true);
+        (facts.conditional_writes, facts.conditional_copies) = (Some(true), Some(true));
     });
     let mut version = 0;
     let mut write = move |contents: &mut Contents, rng: &mut fastrand::Rng| {

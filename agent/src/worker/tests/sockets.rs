@@ -48,7 +48,12 @@ impl Sockets {
     }
 
     async fn run(&mut self) -> Counters {
-        let bench = &mut self.bench;
+        self.run_and(|_| {}).await
+    }
+
+    /// A whole run; looks at what it has recorded before that is forgotten.
+    async fn run_and(&mut self, look: impl FnOnce(&desk::Recorded)) -> Counters {
+        let bench = &self.bench;
         let work = Work::Range { range: KeyRange::default(), cursor: None };
         let assignment = bench.assignment(work, Vec::new());
         let (orders, _split) = orders();
@@ -58,6 +63,7 @@ impl Sockets {
             Sides { source: self.store("a"), destination: self.store("b"), server_side: false };
         let work = run(assignment, sides, desk, orders, engine);
         tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
+        self.bench.desk.with(|recorded| look(recorded));
         self.bench.finish_run()
     }
 
@@ -159,4 +165,34 @@ async fn a_listing_out_of_order_fails_the_range_and_marks_the_bucket() {
     };
     assert_eq!(code, "unordered_listing");
     assert!(recorded.facts.iter().any(|facts| facts.unordered_listing));
+}
+
+#[tokio::test]
+async fn what_is_archived_is_listed_as_such_and_what_was_restored_is_copied() {
+    let mut sockets = Sockets::new(Capabilities::default(), Capabilities::default()).await;
+    let source = sockets.lab.endpoint("a");
+    for (key, object) in [
+        ("from/cold", Object::new("x").in_class("DEEP_ARCHIVE")),
+        ("from/restored", Object::new("x").in_class("GLACIER").restored()),
+        ("from/tiered", Object::new("x").in_archive_tier("ARCHIVE_ACCESS")),
+        ("from/instant", Object::new("x").in_class("GLACIER_IR")),
+    ] {
+        source.seed_object(BUCKET, key, object);
+    }
+    let counters = sockets.run_and(|recorded| {
+        let listed = recorded.failures.iter();
+        let listed: Vec<_> =
+            listed.map(|f| (f.key.to_string(), f.class, f.code.clone(), f.attempts)).collect();
+        let archived = FailureClass::Archived;
+        let expected = [
+            ("cold".to_owned(), archived, "archived".to_owned(), 0),
+            // No listing shows an archive tier; it is asked for once.
+            ("tiered".to_owned(), archived, "InvalidObjectState".to_owned(), 1),
+        ];
+        assert_eq!(listed, expected);
+    });
+    let counters = counters.await;
+    assert_eq!((counters.archived, counters.copied, counters.failed), (2, 2, 0));
+    let reads = sockets.lab.endpoint("a").counts();
+    assert_eq!((reads.of("GetObject"), reads.of("HeadObject")), (3, 0));
 }

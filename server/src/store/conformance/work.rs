@@ -108,6 +108,9 @@ pub(super) async fn contradictions(bench: Bench) {
             said.cursor = None;
         }),
         with(&|said| said.failures = vec![failure(key("d"))]),
+        with(&|said| {
+            said.counters = Counters { listed: 1, archived: 1, ..Counters::default() };
+        }),
         failed("c"),
         failed("g"),
     ];

@@ -77,8 +77,8 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     if !report.counters.add_up() {
         return refuse("the counters do not add up");
     }
-    if report.counters.failed != report.failures.len() as u64 {
-        return refuse("not every failed key is among the failures");
+    if report.counters.not_in_step() != report.failures.len() as u64 {
+        return refuse("not every failed or archived key is among the failures");
     }
     if let Some(cursor) = &report.cursor {
         let goes_back = row.cursor.as_ref().is_some_and(|before| cursor < before);

@@ -309,7 +309,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         return Ok(());
     }
     let failed_keys =
-        destinations(db, run)?.iter().map(|destination| destination.counters.failed).sum();
+        destinations(db, run)?.iter().map(|destination| destination.counters.not_in_step()).sum();
     let summary = RunSummary {
         open_ranges: 0,
         failed_ranges: uint32(failed_ranges),
@@ -392,7 +392,8 @@ pub(super) fn failures(
     limit: u32,
 ) -> Result<(Vec<Failure>, u64), Error> {
     let id = row_of(db, run)?;
-    let total = destinations(db, id)?.iter().map(|destination| destination.counters.failed).sum();
+    let total =
+        destinations(db, id)?.iter().map(|destination| destination.counters.not_in_step()).sum();
     let (destination, key) = match &after {
         Some((destination, key)) => (i64::from(*destination), Some(key.as_bytes())),
         None => (-1, None),
