@@ -4,6 +4,7 @@
 
 pub mod choose;
 pub mod digest;
+pub(crate) mod named;
 
 pub(crate) mod archived;
 mod body;
@@ -16,12 +17,13 @@ mod upload;
 
 pub(crate) use upload::abort_left;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use s3sync_proto::model::{Counters, Failure, FailureClass, Key, Timestamp};
 
 use crate::clock;
 use crate::compare::{Found, is_md5_like, parts_of};
+use crate::limits::Permit;
 use crate::retry::{self, Next, Tries};
 use crate::s3::{Class, Condition, Error, HeadRequest, Object, Operation};
 use crate::scan::frontier::Settled;
@@ -29,6 +31,7 @@ use crate::work::Lost;
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 use choose::{Facts, Route, SourceLayout};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
 const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
@@ -60,6 +63,18 @@ pub(crate) struct State {
     pub(crate) ambiguous: bool,
     /// The source's tags could not be read, so the copy has none.
     pub(crate) tags_unread: bool,
+    /// The source as it is being read already, of the version that is copied. The lock is never contended: a stream
+    /// alone cannot be shared between threads, and a state is.
+    opened: Mutex<Option<Opened>>,
+}
+
+/// A read that has begun, with all it holds.
+pub(crate) struct Opened {
+    object: Object,
+    body: crate::s3::Body,
+    /// Permits for the read and perhaps for the write that follows.
+    permits: Vec<Permit>,
+    bytes: OwnedSemaphorePermit,
 }
 
 /// What a destination does not know, or may not know; left out from then on.
@@ -135,7 +150,14 @@ pub(crate) enum End {
 pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled> {
     let key = task.source.key.clone();
     let span = tracing::debug_span!("copy", %key);
-    let end = tracing::Instrument::instrument(bring_in_step(context, task), span).await?;
+    let plain = context.destination.known.trailers() == Some(false);
+    let (ask, state) = (task.ask, State::new(task, plain));
+    let end = tracing::Instrument::instrument(bring_in_step(context, state, ask), span).await?;
+    Some(settled(context, end))
+}
+
+/// What an end adds to a report.
+fn settled(context: &Context, end: End) -> Settled {
     let mut counters = Counters { listed: 1, ..Counters::default() };
     let mut failure = None;
     match end {
@@ -159,16 +181,14 @@ pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled
             failure = Some(*failed);
         }
     }
-    Some(Settled { counters, failure })
+    Settled { counters, failure }
 }
 
-async fn bring_in_step(context: &Arc<Context>, task: Task) -> Option<End> {
+async fn bring_in_step(context: &Arc<Context>, mut state: State, mut ask: bool) -> Option<End> {
     let mut tries = Tries::default();
     let mut looks = 0;
     let mut first_failed: Option<Timestamp> = None;
     let mut look_first = false;
-    let mut ask = task.ask;
-    let mut state = State::new(task, context.destination.known.trailers() == Some(false));
     loop {
         if context.give_up.is_cancelled() {
             return None;
@@ -266,7 +286,10 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         whole_body_only: false,
     };
     match choose::choose(facts) {
-        Route::ServerSide => return server_side::copy(context, state).await,
+        Route::ServerSide => {
+            state.close();
+            return server_side::copy(context, state).await;
+        }
         Route::Single => return single::copy(context, state).await,
         Route::TooLarge => {
             let message = format!("{size} bytes are more than the destination takes");
@@ -281,6 +304,7 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         }
         Route::Parts(_) | Route::ServerSideParts(_) => {}
     }
+    state.close();
     // What a multipart upload carries must be known when it is opened, and how it is laid out depends on the source.
     let object = head_source(context, state, None).await?;
     context.learn_encryption(&context.source, object.encryption.as_deref()).await;
@@ -397,7 +421,18 @@ impl State {
             refused: Refused { checksums: plain, ..Refused::default() },
             ambiguous: false,
             tags_unread: false,
+            opened: Mutex::default(),
         }
+    }
+
+    /// A read that has begun already, once.
+    fn opened(&mut self) -> Option<Opened> {
+        self.opened.get_mut().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Ends a read that has begun and is of no use.
+    fn close(&mut self) {
+        drop(self.opened());
     }
 
     /// The condition that pins reads of the source to one version.
@@ -432,6 +467,12 @@ impl Refused {
 }
 
 // === impl Fault ===
+
+impl From<Failed> for Fault {
+    fn from(failed: Failed) -> Self {
+        Self::Spent(failed)
+    }
+}
 
 impl From<Lost> for Fault {
     fn from(Lost: Lost) -> Self {

@@ -4,7 +4,7 @@
 pub(crate) mod context;
 mod engine;
 pub(crate) mod known;
-mod range;
+pub(crate) mod range;
 pub(crate) mod side;
 
 use std::sync::Arc;
@@ -82,7 +82,8 @@ async fn work(
     // Before anything is copied: an upload that is left open must not be completed over what is written now.
     let in_range = |upload: &Upload| match &work {
         Work::Range { range, .. } => range.contains(&upload.key),
-        Work::Reap => true,
+        // A key's intents move along when another takes the key, so all of them are this work's.
+        Work::Reap | Work::Keys(_) => true,
     };
     let uploads: Vec<Upload> = uploads.into_iter().filter(in_range).collect();
     futures_util::stream::iter(&uploads)
@@ -90,6 +91,7 @@ async fn work(
         .await;
     match work {
         Work::Range { range, cursor } => range::run(context, range, cursor, filter, orders).await,
+        Work::Keys(keys) => range::run_keys(context, keys, filter, orders).await,
         Work::Reap => {
             let counters = context.meter.take();
             let progress = Progress {
@@ -127,7 +129,7 @@ fn refused(assignment: &Assignment) -> Option<WorkError> {
 async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outcome, Lost> {
     let cursor = match work {
         Work::Range { cursor, .. } => cursor.clone(),
-        Work::Reap => None,
+        Work::Reap | Work::Keys(_) => None,
     };
     let outcome = Outcome::Errored(error);
     let progress = Progress {

@@ -1,7 +1,7 @@
 //! Looks at both sides again. The destination always before the source: what is then read of the source is newer than
 //! what is overwritten, so that a conditional write never puts older bytes over newer ones.
 
-use s3sync_proto::model::EtagKind;
+use s3sync_proto::model::{EtagKind, Key};
 
 use super::{Fault, State};
 use crate::compare::{Found, STAMP, is_md5_like, stamp};
@@ -11,7 +11,7 @@ use crate::worker::side::{Failed, Side};
 
 /// Whether the destination says by its stamp that it is a copy of the source as listed.
 pub(super) async fn stamp_matches(context: &Context, state: &mut State) -> Result<bool, Fault> {
-    let Some(object) = head(&context.destination, state).await? else {
+    let Some(object) = head(&context.destination, &state.source.key).await? else {
         state.seen = None;
         return Ok(false);
     };
@@ -22,9 +22,9 @@ pub(super) async fn stamp_matches(context: &Context, state: &mut State) -> Resul
 
 /// Looks at both sides as they are now. Whether they are in step.
 pub(super) async fn again(context: &Context, state: &mut State) -> Result<bool, Fault> {
-    let destination = head(&context.destination, state).await?;
+    let destination = head(&context.destination, &state.source.key).await?;
     state.seen = destination.as_ref().map(|object| object.etag.clone());
-    let source = match head(&context.source, state).await? {
+    let source = match head(&context.source, &state.source.key).await? {
         Some(object) => object,
         None => get_proof(context, state).await?,
     };
@@ -51,7 +51,7 @@ pub(super) async fn source_unchanged(
     written: &str,
 ) -> Result<(), Fault> {
     state.seen = Some(written.to_owned());
-    match head(&context.source, state).await? {
+    match head(&context.source, &state.source.key).await? {
         Some(object) if object.etag != state.source.etag => {
             let message = "it changed while it was copied".to_owned();
             let key = &state.source.key;
@@ -77,8 +77,8 @@ fn in_step(state: &State, destination: &Object) -> bool {
 }
 
 /// HEAD without a condition. `None`: a 404, which proves nothing.
-async fn head(side: &Side, state: &State) -> Result<Option<Object>, Fault> {
-    let request = HeadRequest { key: side.full(&state.source.key), ..HeadRequest::default() };
+pub(super) async fn head(side: &Side, key: &Key) -> Result<Option<Object>, Failed> {
+    let request = HeadRequest { key: side.full(key), ..HeadRequest::default() };
     // A 404 is an answer here, not a failure that may pass.
     let head = side.call(Operation::Head, || {
         let head = side.store.head(request.clone());
@@ -90,7 +90,7 @@ async fn head(side: &Side, state: &State) -> Result<Option<Object>, Fault> {
             }
         })
     });
-    head.await.map_err(Fault::Spent)
+    head.await
 }
 
 /// Asks for the source by a GET, whose `NoSuchKey` proves that it is not there.

@@ -1,13 +1,14 @@
 //! One GET into one PUT. Small bodies are read first, larger ones stream.
 
 use s3sync_proto::model::{BucketFacts, EtagKind};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::body::{self, End};
 use super::digest::{self, Crc, Digested, Expected, Running};
-use super::{Copied, Fault, STALLED, State, carry, look};
+use super::{Copied, Fault, Opened, STALLED, State, carry, look};
 use crate::compare::is_md5_like;
-use crate::limits::acquire_pair;
+use crate::limits::{Permit, acquire_pair};
 use crate::s3::{
     Algorithm, Class, Condition, GetRequest, Object, Operation, PutBody, PutRequest, Verify,
     Written,
@@ -64,9 +65,15 @@ struct Sent {
 
 async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let (source, destination) = (&context.source, &context.destination);
-    let _bytes = context.engine.bytes.acquire(state.source.size).await;
-    let permit = source.limiter.acquire().await;
-    let (object, body) = get(context, state).await?;
+    let opened = match state.opened().filter(|_| state.source.size <= STREAM_BYTES) {
+        Some(opened) => opened,
+        None => {
+            let bytes = context.engine.bytes.acquire(state.source.size).await;
+            let permits = vec![source.limiter.acquire().await];
+            open(context, state, bytes, permits).await?
+        }
+    };
+    let Opened { object, body, permits, bytes: _bytes } = opened;
     let expected = expected(context, state, &object);
     // Without a checksum of the source's, one is computed for the destination to verify.
     let algorithm = expected.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
@@ -77,7 +84,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
         .check(&digested)
         .map_err(|wrong| Fault::Failed(body::corrupt(source, &state.source.key, &wrong)))?;
     let tags = carry::tags(context, state, object.tag_count).await?;
-    drop(permit);
+    drop(permits);
 
     let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
     let stamped = stamp.is_some();
@@ -106,9 +113,15 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
 
 async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let (source, destination) = (&context.source, &context.destination);
-    let _bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
-    let _permits = acquire_pair(&source.limiter, &destination.limiter).await;
-    let (object, body) = get(context, state).await?;
+    let opened = match state.opened() {
+        Some(opened) => opened,
+        None => {
+            let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
+            let permits = acquire_pair(&source.limiter, &destination.limiter).await;
+            open(context, state, bytes, permits.into()).await?
+        }
+    };
+    let Opened { object, body, permits: _permits, bytes: _bytes } = opened;
     let tags = carry::tags(context, state, object.tag_count).await?;
     let expected = expected(context, state, &object);
     let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
@@ -142,7 +155,13 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     Ok(Sent { written, stamped, digested, stalled: released.elapsed() > STALLED })
 }
 
-async fn get(context: &Context, state: &State) -> Result<(Object, crate::s3::Body), Fault> {
+/// Reads the version that is copied.
+async fn open(
+    context: &Context,
+    state: &State,
+    bytes: OwnedSemaphorePermit,
+    permits: Vec<Permit>,
+) -> Result<Opened, Fault> {
     let source = &context.source;
     let request = GetRequest {
         key: source.full(&state.source.key),
@@ -153,7 +172,7 @@ async fn get(context: &Context, state: &State) -> Result<(Object, crate::s3::Bod
     let (object, body) = get.map_err(Fault::from_source)?;
     super::pinned(context, state, &object, Operation::Get)?;
     context.learn_encryption(source, object.encryption.as_deref()).await;
-    Ok((object, body))
+    Ok(Opened { object, body, permits, bytes })
 }
 
 /// What the body must be: as long as announced and listed, with the checksum S3 has stored, else with the MD5 that

@@ -331,7 +331,7 @@ impl Book {
         let (split, split_orders) = mpsc::channel(1);
         let cursor = match &assignment.work {
             Work::Range { cursor, .. } => cursor.clone(),
-            Work::Reap => None,
+            Work::Reap | Work::Keys(_) => None,
         };
         let tenure = Tenure {
             held: assignment.held,

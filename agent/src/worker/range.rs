@@ -1,6 +1,7 @@
 //! Brings one slice of the key space in step: lists both sides ahead, compares, hands differences to copies, and
-//! moves the cursor. One loop owns all state; everything that waits is a task that ends in an [`Event`].
+//! moves the cursor. Of named keys it looks at each by itself, in their order. One loop owns all state; everything that waits is a task that ends in an [`Event`].
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct Driver {
     context: Arc<Context>,
     filter: Filter,
     merge: Merge,
+    /// Keys to look at by name; then nothing is listed.
+    named: Option<VecDeque<Key>>,
     frontier: Frontier,
     tasks: JoinSet<Event>,
     /// Where the next page of each side begins; `None` while one is being read, or at the end.
@@ -72,27 +75,47 @@ pub(super) async fn run(
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let after = super::remaining(&range, cursor.as_ref());
-    let driver = Driver {
-        filter,
-        merge: Merge::new(after.clone(), range.until),
-        frontier: Frontier::default(),
-        tasks: JoinSet::new(),
-        source: Some(Place::After(after.clone())),
-        destination: Some(Place::After(after)),
-        first: None,
-        copying: 0,
-        reporting: false,
-        splitting: false,
-        split_from: None,
-        reported: cursor,
-        last_report: Instant::now(),
-        ending: None,
-        context,
-    };
-    driver.run(orders).await
+    let mut driver = Driver::new(context, filter, Merge::new(after.clone(), range.until));
+    driver.source = Some(Place::After(after.clone()));
+    driver.destination = Some(Place::After(after));
+    driver.reported = cursor;
+    Box::pin(driver.run(orders)).await
+}
+
+/// Looks at named keys, strictly ascending.
+pub(super) async fn run_keys(
+    context: Arc<Context>,
+    keys: Vec<Key>,
+    filter: Filter,
+    orders: Orders,
+) -> Result<Outcome, Lost> {
+    let mut driver = Driver::new(context, filter, Merge::new(None, None));
+    driver.named = Some(keys.into());
+    Box::pin(driver.run(orders)).await
 }
 
 impl Driver {
+    fn new(context: Arc<Context>, filter: Filter, merge: Merge) -> Self {
+        Self {
+            filter,
+            merge,
+            named: None,
+            frontier: Frontier::default(),
+            tasks: JoinSet::new(),
+            source: None,
+            destination: None,
+            first: None,
+            copying: 0,
+            reporting: false,
+            splitting: false,
+            split_from: None,
+            reported: None,
+            last_report: Instant::now(),
+            ending: None,
+            context,
+        }
+    }
+
     async fn run(mut self, mut orders: Orders) -> Result<Outcome, Lost> {
         let mut splits_open = true;
         loop {
@@ -154,6 +177,11 @@ impl Driver {
     fn join(&mut self) {
         let most = self.context.engine.settings.copies_per_worker;
         while self.ending.is_none() && self.copying < most && !self.frontier.is_full() {
+            if let Some(named) = &mut self.named {
+                let Some(key) = named.pop_front() else { break };
+                self.look_at(key);
+                continue;
+            }
             match self.merge.join() {
                 Some(Verdict::Extra(found)) => {
                     self.frontier.add(found.key, Counters { extra: 1, ..Counters::default() });
@@ -199,6 +227,15 @@ impl Driver {
                 });
             }
         }
+    }
+
+    fn look_at(&mut self, key: Key) {
+        let ticket = self.frontier.open(key.clone());
+        let (context, filter) = (Arc::clone(&self.context), self.filter.clone());
+        self.copying += 1;
+        self.spawn(
+            async move { Event::Key(ticket, copy::named::settle(&context, key, &filter).await) },
+        );
     }
 
     fn take(&mut self, event: Result<Event, tokio::task::JoinError>) -> Result<(), Lost> {
@@ -349,7 +386,8 @@ impl Driver {
         match &self.ending {
             Some(_) => self.tasks.is_empty(),
             None => {
-                let settled = self.merge.done() && self.copying == 0;
+                let fed = self.named.as_ref().map_or_else(|| self.merge.done(), VecDeque::is_empty);
+                let settled = fed && self.copying == 0;
                 settled && !self.splitting && !self.reporting
             }
         }
@@ -382,7 +420,7 @@ impl Driver {
 }
 
 /// Whether the filter lets an object through; globs were refused before.
-fn passes(filter: &Filter, found: &Found) -> bool {
+pub(crate) fn passes(filter: &Filter, found: &Found) -> bool {
     found.size >= filter.min_size
         && filter.max_size.is_none_or(|max| found.size <= max)
         && filter.modified_after.is_none_or(|after| found.modified >= after)

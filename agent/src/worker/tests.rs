@@ -4,6 +4,7 @@ mod changes;
 mod desk;
 mod fake;
 mod history;
+mod named;
 mod sockets;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ struct Bench {
     facts: BTreeMap<Name, BucketFacts>,
     server_side: bool,
     compare: CompareMode,
+    filter: Filter,
     orders: Option<Orders>,
 }
 
@@ -87,6 +89,7 @@ impl Bench {
             facts: BTreeMap::from([unknown("a"), unknown("b")]),
             server_side: false,
             compare: CompareMode::Default,
+            filter: Filter::default(),
             orders: None,
         }
     }
@@ -112,7 +115,7 @@ impl Bench {
             source_facts: self.facts[&name("a")].clone(),
             destination_facts: self.facts[&name("b")].clone(),
             compare: self.compare,
-            filter: Filter::default(),
+            filter: self.filter.clone(),
             uploads,
             traceparent: String::new(),
             work,
@@ -122,7 +125,11 @@ impl Bench {
     /// One holder works on what the desk has recorded of the range.
     async fn hold(&mut self) {
         let recorded = self.desk.with(|recorded| recorded.clone());
-        let work = Work::Range { range: recorded.range, cursor: recorded.cursor };
+        self.hold_work(Work::Range { range: recorded.range, cursor: recorded.cursor }).await;
+    }
+
+    /// One holder does this work.
+    async fn hold_work(&mut self, work: Work) {
         let assignment = self.assignment(work, self.desk.uploads());
         let orders = self.orders.take().unwrap_or_else(|| orders().0);
         let sides = Sides {

@@ -178,6 +178,13 @@ pub struct Assignment {
     pub work: Work,
 }
 
+/// Most keys of one key work: few enough that a slow one keeps little waiting.
+pub const MAX_KEYS_PER_WORK: usize = 1_000;
+/// Most bytes of all keys of one key work; an assignment must fit in a message of a session.
+pub const MAX_KEY_BYTES_PER_WORK: usize = 64 * 1024;
+/// Feature of agents that can look at named keys.
+pub const FEATURE_KEYS: &str = "keys";
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -190,6 +197,9 @@ pub enum Work {
     },
     /// Only abort the uploads of the assignment.
     Reap,
+    /// Look at these keys again, strictly ascending. At most [`MAX_KEYS_PER_WORK`], and [`MAX_KEY_BYTES_PER_WORK`] in
+    /// all.
+    Keys(Vec<Key>),
 }
 
 /// A multipart upload that an agent began, or was about to begin.

@@ -4,8 +4,9 @@ use super::problems::path;
 use super::run::{counters_in, key, work_error};
 use super::{Problems, agent, endpoint, facts_from, failure_from, job};
 use crate::model::{
-    Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease, Outcome,
-    SplitProposal, State, ToAgent, Upload, UploadIntent, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Outcome, SplitProposal, State, ToAgent, Upload,
+    UploadIntent, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -356,6 +357,7 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
             None
         }
         Some(pb::assignment::Work::Reap(pb::ReapWork {})) => Some(Work::Reap),
+        Some(pb::assignment::Work::Keys(pb::KeysWork { keys })) => keys_work(keys, problems),
         Some(pb::assignment::Work::Range(pb::RangeWork { after, until, cursor })) => {
             let mut optional =
                 |field: &str, bytes: Option<_>| bytes.and_then(|bytes| key(field, bytes, problems));
@@ -367,4 +369,27 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
             Some(Work::Range { range, cursor })
         }
     }
+}
+
+fn keys_work(keys: Vec<bytes::Bytes>, problems: &mut Problems) -> Option<Work> {
+    let count = keys.len();
+    if !(1..=MAX_KEYS_PER_WORK).contains(&count) {
+        problems
+            .add("keys.keys", format!("has {count} keys; 1 to {MAX_KEYS_PER_WORK} are allowed"));
+        return None;
+    }
+    let total: usize = keys.iter().map(bytes::Bytes::len).sum();
+    if total > MAX_KEY_BYTES_PER_WORK {
+        let text =
+            format!("has keys of {total} bytes; at most {MAX_KEY_BYTES_PER_WORK} are allowed");
+        problems.add("keys.keys", text);
+        return None;
+    }
+    let read = |(index, bytes)| key(&format!("keys.keys[{index}]"), bytes, problems);
+    let keys: Vec<_> = keys.into_iter().enumerate().map(read).collect::<Option<_>>()?;
+    if !keys.is_sorted_by(|one, next| one < next) {
+        problems.add("keys.keys", "is not strictly ascending");
+        return None;
+    }
+    Some(Work::Keys(keys))
 }

@@ -186,6 +186,9 @@ fn assignment_to(assignment: Assignment) -> pb::Assignment {
     };
     let work = match work {
         Work::Reap => pb::assignment::Work::Reap(pb::ReapWork {}),
+        Work::Keys(keys) => pb::assignment::Work::Keys(pb::KeysWork {
+            keys: keys.into_iter().map(Key::into_bytes).collect(),
+        }),
         Work::Range { range, cursor } => pb::assignment::Work::Range(pb::RangeWork {
             after: range.after.map(Key::into_bytes),
             until: range.until.map(Key::into_bytes),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, FromAgent, Held, Hello, Lease, Name, State, ToAgent, Verdict, Welcome,
+    Ack, FEATURE_KEYS, FromAgent, Held, Hello, Lease, Name, State, ToAgent, Verdict, Welcome,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -23,7 +23,7 @@ use crate::store::{Error, OpenSession, SessionId};
 /// Versions of the protocol this server speaks.
 const PROTOCOL: (u32, u32) = (1, 1);
 /// What this server can do beyond the version.
-const FEATURES: &[&str] = &["split", "reap"];
+const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for an agent. One that lets more pile up does not read its stream.

@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,7 +84,10 @@ pub(super) struct OpenFake {
 
 impl Fake {
     pub(super) fn new(nature: Nature) -> Arc<Self> {
-        let contents = Contents { clock: 1_700_000_000, ..Contents::default() };
+        // Two buckets never make up the same opaque ETag.
+        static FAKES: AtomicU64 = AtomicU64::new(1);
+        let serial = FAKES.fetch_add(1, Ordering::Relaxed) << 32;
+        let contents = Contents { clock: 1_700_000_000, serial, ..Contents::default() };
         Arc::new(Self {
             nature,
             contents: Mutex::new(contents),

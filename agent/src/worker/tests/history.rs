@@ -163,6 +163,7 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
         engine: Arc::clone(&bench.engine),
         desk: Arc::default(),
         facts: bench.facts.clone(),
+        filter: bench.filter.clone(),
         orders: None,
         ..bench
     };

@@ -1,0 +1,147 @@
+//! A key that is looked at by name: an event told of it, or it failed before. One HEAD of the destination and one GET
+//! of the source tell how it stands; when the source has changed, the GET is already the read of the copy.
+//!
+//! The destination is looked at before the source: what is then read of the source is newer than what is overwritten,
+//! so that a conditional write never puts older bytes over newer ones.
+
+use std::sync::{Arc, Mutex};
+
+use s3sync_proto::model::{CompareMode, Counters, Filter, Key};
+
+use super::single::STREAM_BYTES;
+use super::{End, Opened, State, Task, bring_in_step, failure, look, settled};
+use crate::clock;
+use crate::compare::{self, Decision, Found, STAMP, stamp};
+use crate::limits::acquire_pair;
+use crate::retry::{Next, Tries};
+use crate::s3::{Class, Error, GetRequest, Object, Operation};
+use crate::scan::frontier::Settled;
+use crate::worker::context::Context;
+use crate::worker::range::passes;
+use crate::worker::side::Failed;
+
+/// How a key was found.
+enum Look {
+    /// Nothing is to be copied.
+    Ended(End),
+    /// The filter leaves it out.
+    Filtered,
+    /// The source is being read, to be copied.
+    Differs(Box<State>),
+}
+
+/// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
+pub(crate) async fn settle(context: &Arc<Context>, key: Key, filter: &Filter) -> Option<Settled> {
+    let span = tracing::debug_span!("key", %key);
+    tracing::Instrument::instrument(settle_inner(context, key, filter), span).await
+}
+
+async fn settle_inner(context: &Arc<Context>, key: Key, filter: &Filter) -> Option<Settled> {
+    let began = clock::now();
+    let looked = tokio::select! {
+        biased;
+        () = context.give_up.cancelled() => return None,
+        looked = look(context, &key, filter) => looked,
+    };
+    Some(match looked {
+        Ok(Look::Filtered) => {
+            let counters = Counters { filtered: 1, ..Counters::default() };
+            Settled { counters, failure: None }
+        }
+        Ok(Look::Ended(end)) => settled(context, end),
+        Ok(Look::Differs(state)) => settled(context, bring_in_step(context, *state, false).await?),
+        Err(Failed { error, attempts }) => {
+            let failure = Box::new(failure(&key, &error, attempts, began));
+            let archived = error.class == Class::Archived;
+            settled(context, if archived { End::Archived(failure) } else { End::Failed(failure) })
+        }
+    })
+}
+
+async fn look(context: &Arc<Context>, key: &Key, filter: &Filter) -> Result<Look, Failed> {
+    let there = look::head(&context.destination, key).await?;
+    if let Some(there) = &there {
+        context.learn_encryption(&context.destination, there.encryption.as_deref()).await;
+    }
+    let request = GetRequest {
+        key: context.source.full(key),
+        if_none_match: there.as_ref().and_then(|there| in_step_etag(context.compare, there)),
+        ..GetRequest::default()
+    };
+    let mut tries = Tries::default();
+    let opened = loop {
+        let error = match open(context, request.clone()).await {
+            Ok(opened) => break opened,
+            Err(error) => error,
+        };
+        if error.class == Class::NotModified {
+            return Ok(Look::Ended(End::InStep));
+        }
+        if error.class == Class::NoSuchKey {
+            return Ok(Look::Ended(End::Vanished));
+        }
+        match tries.failed(error.class, fastrand::f64()) {
+            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
+        }
+    };
+    context.learn_encryption(&context.source, opened.object.encryption.as_deref()).await;
+    let source = found(key, &opened.object);
+    if !passes(filter, &source) {
+        return Ok(Look::Filtered);
+    }
+    if there.as_ref().is_some_and(|there| !differs(context, &source, there)) {
+        return Ok(Look::Ended(End::InStep));
+    }
+    let task = Task { source, seen: there.map(|there| there.etag), ask: false };
+    let plain = context.destination.known.trailers() == Some(false);
+    let mut state = State::new(task, plain);
+    state.opened = Mutex::new(Some(opened));
+    Ok(Look::Differs(Box::new(state)))
+}
+
+/// The ETag the source must have for the key to be in step. None where more than an ETag is compared.
+fn in_step_etag(mode: CompareMode, there: &Object) -> Option<String> {
+    let stamped = there.attributes.metadata.get(STAMP).and_then(|stamp| stamp.rsplit_once('/'));
+    let etag = match mode {
+        CompareMode::Default => stamped.map_or(there.etag.as_str(), |(etag, _)| etag),
+        CompareMode::Size | CompareMode::Etag => there.etag.as_str(),
+        CompareMode::Checksum | CompareMode::Full => return None,
+    };
+    (!etag.is_empty()).then(|| etag.to_owned())
+}
+
+/// Whether the two sides differ, as a scan would decide, with the stamp at hand.
+fn differs(context: &Context, source: &Found, there: &Object) -> bool {
+    let destination = found(&source.key, there);
+    match compare::decide(context.compare, source, &destination, context.kinds()) {
+        Some(Decision::InStep) => false,
+        Some(Decision::AskStamp) => {
+            let stamped = there.attributes.metadata.get(STAMP);
+            stamped.is_none_or(|stamped| *stamped != stamp(&source.etag, source.modified))
+        }
+        Some(Decision::Copy) | None => true,
+    }
+}
+
+/// Begins to read the source. Holds what a copy by one GET and one PUT will need, in the order of `limits`: whoever
+/// has it waits for nothing.
+async fn open(context: &Context, request: GetRequest) -> Result<Opened, Box<Error>> {
+    let source = &context.source;
+    let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
+    let permits = acquire_pair(&source.limiter, &context.destination.limiter).await;
+    let (object, body) = source.once(Operation::Get, source.store.get(request)).await?;
+    Ok(Opened { object, body, permits: permits.into(), bytes })
+}
+
+/// An object as a listing would show it.
+fn found(key: &Key, object: &Object) -> Found {
+    Found {
+        key: key.clone(),
+        size: object.length,
+        etag: object.etag.clone(),
+        modified: object.modified,
+        storage_class: object.attributes.storage_class.clone().unwrap_or_default(),
+        archived: object.is_archived(),
+    }
+}
