@@ -260,6 +260,21 @@ pub(crate) enum RunCommand {
         /// JOB/NUMBER, or JOB for its newest.
         run: RunRef,
     },
+    /// Look again at the keys that failed in a run, and at nothing else.
+    #[command(after_help = "\
+Example:
+  s3syncctl run retry media --wait             after what stood in the way was removed
+
+Of a run that is incomplete or failed, everything is looked at.")]
+    Retry {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+        /// Wait until the new run has ended; the exit code says how.
+        #[arg(long)]
+        wait: bool,
+        #[command(flatten)]
+        patience: Patience,
+    },
     /// List what a run could not bring in step, and why.
     Failures {
         /// JOB/NUMBER, or JOB for its newest.

@@ -42,6 +42,10 @@ pub mod reason {
     pub const ENDPOINT_IN_USE: &str = "ENDPOINT_IN_USE";
     /// The queue is named by jobs.
     pub const QUEUE_IN_USE: &str = "QUEUE_IN_USE";
+    /// The job is no longer what the request builds on.
+    pub const JOB_CHANGED: &str = "JOB_CHANGED";
+    /// No key failed that could be tried again.
+    pub const NOTHING_TO_RETRY: &str = "NOTHING_TO_RETRY";
     /// No protocol version in common with the agent.
     pub const AGENT_PROTOCOL_UNSUPPORTED: &str = "AGENT_PROTOCOL_UNSUPPORTED";
     /// A newer session of the same agent took over.

@@ -131,6 +131,15 @@ impl pb::job_service_server::JobService for Asked {
         Ok(Response::new(run(7, pb::RunState::Cancelling)))
     }
 
+    async fn retry_run_failures(
+        &self,
+        request: Request<pb::RetryRunFailuresRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let pb::RetryRunFailuresRequest { name, request_id } = request.into_inner();
+        self.note(format!("{name} {request_id}"));
+        Ok(Response::new(run(8, pb::RunState::Pending)))
+    }
+
     async fn list_failures(
         &self,
         request: Request<pb::ListFailuresRequest>,
@@ -167,7 +176,8 @@ async fn resources_are_asked_for_by_their_names() {
     client.run_job(&job, Some("id".to_owned())).await.unwrap();
     client.get_run(&job, None).await.unwrap();
     client.cancel_run(&job, Some(7)).await.unwrap();
-    let expected = ["jobs/a e1", "jobs/a id", "jobs/a/runs/-", "jobs/a/runs/7"];
+    client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
+    let expected = ["jobs/a e1", "jobs/a id", "jobs/a/runs/-", "jobs/a/runs/7", "jobs/a/runs/- id"];
     assert_eq!(asked.taken(), expected);
 }
 

@@ -24,6 +24,9 @@ pub const MAX_FAILURES_PER_RUN: u64 = 100_000;
 /// Most ranges a run may be cut into at one destination, so that rows stay bounded.
 pub const MAX_RANGES_PER_DESTINATION: u32 = 4_096;
 
+/// Most works that look at named keys of one destination of a run at the same time.
+pub const MAX_KEY_WORKS_PER_DESTINATION: usize = 8;
+
 /// How long a request id is remembered.
 pub const REQUEST_ID_TTL: Duration = Duration::from_secs(24 * 3600);
 
@@ -65,8 +68,9 @@ pub trait Store: Send + Sync + 'static {
 
     // --- runs ---
 
-    /// Starts a run of the job as it is now, with one range per destination, or cut as the last run ended.
-    /// [`Error::RunActive`] while one is going on.
+    /// Starts a run of the job as it is now: with one range per destination, or cut as the last run ended; or, of a run
+    /// that retries another, with the keys that failed there. [`Error::RunActive`] while one is going on,
+    /// [`Error::NotNow`] when there is nothing to retry.
     async fn start_run(&self, start: StartRun, now: Timestamp) -> Result<Run, Error>;
 
     /// One run; `number` `None` means the newest.
@@ -190,6 +194,14 @@ pub enum Error {
     /// The session expired or was superseded.
     #[error("the session is gone")]
     SessionGone,
+    /// Things are not so that it can be done.
+    #[error("{text}")]
+    NotNow {
+        /// Why, for programs.
+        reason: &'static str,
+        /// Why and what to do, for people.
+        text: String,
+    },
     /// A message contradicts itself or what is recorded.
     #[error("{0}")]
     Invalid(String),
@@ -285,6 +297,8 @@ pub struct StartRun {
     pub traceparent: String,
     /// The client's request id. A repetition returns the run that was started then.
     pub request: Option<RequestKey>,
+    /// Number of the run whose failures are looked at again; `None`: everything is.
+    pub retries: Option<u64>,
 }
 
 /// Where a run stands in the order of all runs; grows with each run.
@@ -349,6 +363,8 @@ pub struct SessionView {
     pub labels: BTreeMap<String, String>,
     /// Endpoints it has credentials for.
     pub endpoints: Vec<AgentEndpoint>,
+    /// What it can do beyond the version of the protocol.
+    pub features: Vec<String>,
     /// How many assignments it would hold at most.
     pub capacity: u32,
     /// How many it holds.
@@ -357,11 +373,23 @@ pub struct SessionView {
     pub draining: bool,
 }
 
+/// What kind of work a row of ranges is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkKind {
+    /// A slice of the key space.
+    #[default]
+    Range,
+    /// Named keys.
+    Keys,
+}
+
 /// A range, as far as a dispatch decision needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RangeView {
     /// Its number, and the epoch it has now.
     pub held: Held,
+    /// What kind of work it is.
+    pub kind: WorkKind,
     /// The run it is of.
     pub run: RunName,
     /// Where objects come from.

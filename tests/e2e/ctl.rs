@@ -1,6 +1,7 @@
 //! What people see: `s3syncctl` as a process, its output and exit codes.
 
 use s3sync_tests::objects;
+use s3sync_tests::rounds::assert_equal;
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{SOURCE, Times};
 
@@ -123,6 +124,38 @@ async fn failures_are_listed_with_their_reason() {
     assert!(shown.contains("00/000000.bin") && shown.contains("AccessDenied"), "{shown}");
     let json = world.ctl_ok(&["run", "failures", "media", "-o", "jsonl"]).await.unwrap();
     assert_eq!(json.lines().count(), 3, "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_works_off_what_failed_and_lists_nothing() {
+    use s3sync_lab::{Fault, Faults, Rule, When};
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 40, 10);
+    world.apply_job().await.unwrap();
+    let mut rule = Rule::of("PutObject", Fault::AccessDenied, When::Always);
+    rule.prefix = "destfolder/00/".to_owned();
+    world.side("cnn1").set_faults(Faults::new(1, vec![rule]));
+    world.start_china("cn-1").unwrap();
+    world.start_west("us-1").unwrap();
+    let output = world.ctl(&["job", "run", "media", "--wait", "--quiet"]).await.unwrap();
+    assert_eq!(output.status.code(), Some(9), "{}", String::from_utf8_lossy(&output.stdout));
+    world.side("cnn1").set_faults(Faults::default());
+    world.side("cnn1").reset_counts();
+    world.side("usw2").reset_counts();
+    let retried =
+        world.ctl_ok(&["run", "retry", "media", "--wait", "--quiet", "-o", "json"]).await.unwrap();
+    let run: serde_json::Value = serde_json::from_str(&retried).unwrap();
+    assert_eq!(
+        (&run["state"], &run["trigger"]),
+        (&"RUN_STATE_SUCCEEDED".into(), &"TRIGGER_RETRY".into())
+    );
+    assert_eq!(run["totals"]["copied"], "3", "{retried}");
+    assert_equal(&world);
+    let (west, china) = (world.side("usw2").counts(), world.side("cnn1").counts());
+    assert_eq!((west.of("ListObjectsV2"), china.of("ListObjectsV2")), (0, 0));
+    assert_eq!((china.of("HeadObject"), west.of("GetObject"), china.of("PutObject")), (3, 3, 3));
+    let again = world.ctl(&["run", "retry", "media"]).await.unwrap();
+    assert_eq!(again.status.code(), Some(5), "{}", String::from_utf8_lossy(&again.stderr));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use tokio_stream::StreamExt as _;
 use super::{get, wait};
 use crate::Terminal;
 use crate::args::{Output, RunCommand, RunRef};
+use crate::connect::new_request_id;
 use crate::exit::{Exit, Failure};
 use crate::render;
 
@@ -37,6 +38,14 @@ pub(crate) async fn run(
         RunCommand::Cancel { run } => {
             let run = client.cancel_run(&run.job, run.number).await?;
             get::one(&run, output, terminal)
+        }
+        RunCommand::Retry { run, wait, patience } => {
+            let id = Some(new_request_id());
+            let run = client.retry_run_failures(&run.job, run.number, id).await?;
+            if !wait {
+                return get::one(&run, output, terminal);
+            }
+            wait::run(client, &run.name, patience, output, terminal).await
         }
         RunCommand::Failures { run, limit } => {
             failures(client, &run, limit, output, terminal).await

@@ -343,6 +343,23 @@ impl ApiClient {
         Ok(wire::run_from(self.jobs.cancel_run(request).await?.into_inner())?)
     }
 
+    /// Starts a run over the failures of another.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn retry_run_failures(
+        &mut self,
+        job: &Name,
+        number: Option<u64>,
+        request_id: Option<String>,
+    ) -> Result<Run, ApiError> {
+        let request = pb::RetryRunFailuresRequest {
+            name: run_name(job, number),
+            request_id: request_id.unwrap_or_default(),
+        };
+        Ok(wire::run_from(self.jobs.retry_run_failures(request).await?.into_inner())?)
+    }
+
     /// A page of a run's failures, and how many there are in all.
     ///
     /// # Errors

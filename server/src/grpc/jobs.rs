@@ -172,7 +172,8 @@ impl JobService for Jobs {
         let request = request.into_inner();
         let job = wire::job_name(&request.name)?;
         let key = request_key("RunJob", &request.request_id, &request, String::new())?;
-        let start = StartRun { job, trigger: Trigger::Manual, traceparent, request: key };
+        let start =
+            StartRun { job, trigger: Trigger::Manual, traceparent, request: key, retries: None };
         let run = self.0.store.start_run(start, self.0.clock.now()).await.map_err(refused)?;
         tracing::info!(run = %run.name, "a run was started");
         Ok(Response::new(wire::run_to(run)))
@@ -237,6 +238,21 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::Run>, Status> {
         let name = self.run_name(&request.get_ref().name).await?;
         let run = self.0.store.cancel_run(&name, self.0.clock.now()).await.map_err(refused)?;
+        Ok(Response::new(wire::run_to(run)))
+    }
+
+    async fn retry_run_failures(
+        &self,
+        request: Request<pb::RetryRunFailuresRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let traceparent = trace::traceparent(request.metadata());
+        let request = request.into_inner();
+        let name = self.run_name(&request.name).await?;
+        let key = request_key("RetryRunFailures", &request.request_id, &request, String::new())?;
+        let (job, retries) = (name.job.clone(), Some(name.number));
+        let start = StartRun { job, trigger: Trigger::Retry, traceparent, request: key, retries };
+        let run = self.0.store.start_run(start, self.0.clock.now()).await.map_err(refused)?;
+        tracing::info!(run = %run.name, of = %name, "a retry was started");
         Ok(Response::new(wire::run_to(run)))
     }
 

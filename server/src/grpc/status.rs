@@ -22,6 +22,7 @@ pub(super) fn refused(error: Error) -> Status {
             "the request id was used for a different request; choose a new one",
         ),
         Error::SessionGone => status(Code::Aborted, reason::SESSION_EXPIRED, "the session expired"),
+        Error::NotNow { reason, text } => status(Code::FailedPrecondition, reason, text),
         Error::Invalid(text) => status(Code::InvalidArgument, reason::FIELD_INVALID, text),
         Error::Moved => {
             status(Code::Aborted, reason::ETAG_MISMATCH, "too many changes at once; try again")

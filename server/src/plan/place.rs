@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s3sync_proto::model::{RunName, Verb};
+use s3sync_proto::model::{FEATURE_KEYS, RunName, Verb};
 
-use crate::store::{Grant, RangeView, SessionView, Snapshot};
+use crate::store::{Grant, RangeView, SessionView, Snapshot, WorkKind};
 
 /// Longest explanation, in characters.
 const MAX_REASON: usize = 400;
@@ -79,6 +79,15 @@ fn in_turns(ready: &[RangeView]) -> Vec<&RangeView> {
 
 /// What keeps an agent from ever doing a range, whatever its load.
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
+    let needs = match range.kind {
+        WorkKind::Keys if !range.reap => Some(FEATURE_KEYS),
+        WorkKind::Keys | WorkKind::Range => None,
+    };
+    if let Some(feature) = needs
+        && !session.features.iter().any(|known| known == feature)
+    {
+        return Some(format!("does not know the feature {feature}; update it"));
+    }
     let labels = &range.destination.agent_labels;
     if let Some((name, value)) =
         labels.iter().find(|(name, value)| session.labels.get(*name) != Some(value))

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use s3sync_proto::model::{AgentEndpoint, AllowRule, Destination, Held, Location};
+use s3sync_proto::model::{AgentEndpoint, AllowRule, Destination, FEATURE_KEYS, Held, Location};
 
 use super::*;
 use crate::store::SessionId;
+use crate::store::WorkKind;
 
 fn location(endpoint: &str, bucket: &str) -> Location {
     Location { endpoint: endpoint.parse().unwrap(), bucket: bucket.into(), prefix: "p/".into() }
@@ -15,6 +16,7 @@ fn location(endpoint: &str, bucket: &str) -> Location {
 fn range(id: u64, run: u64, endpoint: &str) -> RangeView {
     RangeView {
         held: Held { id, epoch: 0 },
+        kind: WorkKind::Range,
         run: RunName { job: "media".parse().unwrap(), number: run },
         source: location("usw2", "source"),
         destination: Destination {
@@ -40,6 +42,7 @@ fn session(id: u64, agent: &str, endpoints: &[&str], capacity: u32) -> SessionVi
         agent: agent.parse().unwrap(),
         labels: BTreeMap::new(),
         endpoints: endpoints.iter().map(offer).collect(),
+        features: vec![FEATURE_KEYS.to_owned()],
         capacity,
         held: 0,
         draining: false,

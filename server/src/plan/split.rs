@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use s3sync_proto::model::Held;
 
 use super::place::obstacle;
-use crate::store::{LeasedView, MAX_RANGES_PER_DESTINATION, SessionId, Snapshot};
+use crate::store::{LeasedView, MAX_RANGES_PER_DESTINATION, SessionId, Snapshot, WorkKind};
 
 /// Most requests of one turn; each costs the holder a few LIST requests.
 pub const MAX_SPLIT_REQUESTS: usize = 32;
@@ -19,6 +19,7 @@ pub fn splits(snapshot: &Snapshot, quiet: &BTreeSet<Held>) -> Vec<(SessionId, He
     let mut candidates: Vec<&LeasedView> = snapshot
         .leased
         .iter()
+        .filter(|leased| leased.range.kind == WorkKind::Range)
         .filter(|leased| !leased.revoke && leased.siblings < MAX_RANGES_PER_DESTINATION)
         .filter(|leased| !quiet.contains(&leased.range.held))
         .collect();

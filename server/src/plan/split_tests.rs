@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use s3sync_proto::model::{AgentEndpoint, Destination, Location, RunName, Timestamp};
+use s3sync_proto::model::{AgentEndpoint, Destination, FEATURE_KEYS, Location, RunName, Timestamp};
 
 use super::*;
+use crate::store::WorkKind;
 use crate::store::{RangeView, SessionView};
 
 fn location(endpoint: &str) -> Location {
@@ -14,6 +15,7 @@ fn location(endpoint: &str) -> Location {
 fn range(id: u64) -> RangeView {
     RangeView {
         held: Held { id, epoch: 1 },
+        kind: WorkKind::Range,
         run: RunName { job: "media".parse().unwrap(), number: 1 },
         source: location("e"),
         destination: Destination {
@@ -44,6 +46,7 @@ fn session(id: u64, held: u32, capacity: u32) -> SessionView {
         agent: format!("a{id}").parse().unwrap(),
         labels: BTreeMap::new(),
         endpoints: vec![offer],
+        features: vec![FEATURE_KEYS.to_owned()],
         capacity,
         held,
         draining: false,

@@ -11,6 +11,7 @@ mod cancel;
 mod catalogue;
 mod cuts;
 mod history;
+mod retry;
 mod runs;
 mod sessions;
 mod work;
@@ -73,6 +74,14 @@ const CASES: &[Case] = &[
     ("uploads above a cut go with the new range", |b| Box::pin(cuts::uploads(b))),
     ("a destination is cut up to the limit", |b| Box::pin(cuts::limit(b))),
     ("the next run begins as the last one was cut", |b| Box::pin(cuts::boundaries(b))),
+    ("a retry looks at what failed and at nothing else", |b| Box::pin(retry::whole(b))),
+    ("without failures there is nothing to retry", |b| Box::pin(retry::nothing(b))),
+    ("a retry knows a destination by its place", |b| Box::pin(retry::destinations(b))),
+    ("a yielded key work gives back what is not settled", |b| Box::pin(retry::yielded(b))),
+    ("a late report of a key work counts once", |b| Box::pin(retry::late(b))),
+    ("a key that kills its holders is found and given up", |b| Box::pin(retry::poison(b))),
+    ("many keys are spread over works, each once", |b| Box::pin(retry::many(b))),
+    ("a cancelled retry forgets no failure", |b| Box::pin(retry::cancelled(b))),
     ("a cancelled run that nobody holds ends at once", |b| Box::pin(cancel::idle(b))),
     ("a cancelled run waits for its holders", |b| Box::pin(cancel::held(b))),
     ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),

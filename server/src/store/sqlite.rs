@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod commit;
+mod keys;
 mod lease;
 mod open;
 mod report;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    AgentEndpoint, Assignment, Counters, Destination, EndpointSpec, Failure, FailureClass, Held,
-    Hello, JobSpec, Key, Location, Name, Outcome, Run, RunName, SplitProposal, State, Timestamp,
-    Trigger, UploadIntent, Verdict, WorkError, WorkReport,
+    AgentEndpoint, Assignment, Counters, Destination, EndpointSpec, FEATURE_KEYS, Failure,
+    FailureClass, Held, Hello, JobSpec, Key, Location, Name, Outcome, Run, RunName, SplitProposal,
+    State, Timestamp, Trigger, UploadIntent, Verdict, WorkError, WorkReport,
 };
 
 use crate::store::{
@@ -151,6 +151,7 @@ impl Bench {
             trigger: Trigger::Manual,
             traceparent: String::new(),
             request: None,
+            retries: None,
         }
     }
 
@@ -182,7 +183,11 @@ impl Bench {
             capacity: 4,
             now: self.now,
         };
-        let open = OpenSession { hello, features: vec!["split".into()], until: self.now.plus(TTL) };
+        let open = OpenSession {
+            hello,
+            features: vec!["split".into(), FEATURE_KEYS.into()],
+            until: self.now.plus(TTL),
+        };
         self.store.open_session(open, self.now).await.unwrap()
     }
 
@@ -198,12 +203,20 @@ impl Bench {
 
     /// Leases the first ready range.
     pub(super) async fn take(&self, session: SessionId) -> Assignment {
-        let held = self.ready().await.first().expect("no range is ready").held;
-        let mut leased = self.store.lease(vec![Grant { held, session }], self.now).await.unwrap();
-        assert_eq!(leased.len(), 1, "the range was not leased");
-        let (who, assignment) = leased.remove(0);
-        assert_eq!(who, session);
-        assignment
+        self.try_take(session).await.expect("a range is ready and is leased")
+    }
+
+    /// Leases the first range that has something to do, if any has.
+    pub(super) async fn try_take(&self, session: SessionId) -> Option<Assignment> {
+        while let Some(range) = self.ready().await.first() {
+            let grant = Grant { held: range.held, session };
+            let mut leased = self.store.lease(vec![grant], self.now).await.unwrap();
+            if let Some((who, assignment)) = leased.pop() {
+                assert_eq!(who, session);
+                return Some(assignment);
+            }
+        }
+        None
     }
 
     pub(super) async fn renew(&self, session: SessionId, state: State) -> Result<Vec<Held>, Error> {

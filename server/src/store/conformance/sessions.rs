@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{AgentState, Held, Outcome, RunState, State, Verdict};
+use s3sync_proto::model::{AgentState, FEATURE_KEYS, Held, Outcome, RunState, State, Verdict};
 
 use super::bench::{Bench, TTL, name, report, stating};
 use crate::store::{Error, Grant};
@@ -130,7 +130,10 @@ pub(super) async fn state(mut bench: Bench) {
     assert_eq!(state_of(&bench).await, (AgentState::Draining, 1, 7));
     let agent = bench.store.agents().await.unwrap().remove(0);
     assert_eq!((agent.name, agent.last_seen), (name("a"), bench.now));
-    assert_eq!((agent.features, agent.endpoints.len()), (vec!["split".to_owned()], 2));
+    assert_eq!(
+        (agent.features, agent.endpoints.len()),
+        (vec!["split".to_owned(), FEATURE_KEYS.to_owned()], 2)
+    );
     let view = bench.store.snapshot(9, bench.now).await.unwrap().sessions.remove(0);
     assert_eq!((view.session, view.capacity, view.held, view.draining), (session, 7, 1, true));
     assert_eq!(view.labels["region"], "us");

@@ -9,11 +9,14 @@ use s3sync_proto::model::{
     RunState, Timestamp, Upload, Work,
 };
 
+use super::report::close;
 use super::row::{
-    CANCELLING, int, key, name, parse, ranges_of, time, touch_run, uint, uint32, word,
+    CANCELLING, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32, word,
 };
-use super::{runs, sessions};
-use crate::store::{Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot};
+use super::{keys, runs, sessions};
+use crate::store::{
+    Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot, WorkKind,
+};
 
 /// The settings of runs, each read once.
 #[derive(Default)]
@@ -43,25 +46,26 @@ pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Sn
 
 fn sessions_of(db: &Connection) -> Result<Vec<SessionView>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT sessions.id AS session, agents.name, labels, endpoints, capacity, draining,
+        "SELECT sessions.id AS session, agents.name, labels, endpoints, features, capacity, draining,
                 (SELECT COUNT(*) FROM ranges WHERE session = sessions.id AND state = 1) AS held
          FROM sessions JOIN agents ON agents.name = sessions.agent ORDER BY sessions.id",
     )?;
     let rows = statement.query_map([], |row| {
-        let texts: (String, String, String) =
-            (row.get("name")?, row.get("labels")?, row.get("endpoints")?);
+        let texts: (String, String, String, String) =
+            (row.get("name")?, row.get("labels")?, row.get("endpoints")?, row.get("features")?);
         let numbers: (i64, i64, i64) =
             (row.get("session")?, row.get("capacity")?, row.get("held")?);
         Ok((texts, numbers, row.get::<_, bool>("draining")?))
     })?;
     let mut sessions = Vec::new();
     for row in rows {
-        let ((agent, labels, endpoints), (session, capacity, held), draining) = row?;
+        let ((agent, labels, endpoints, features), (session, capacity, held), draining) = row?;
         sessions.push(SessionView {
             session: SessionId(uint(session)),
             agent: name(&agent)?,
             labels: parse(&labels)?,
             endpoints: parse(&endpoints)?,
+            features: parse(&features)?,
             capacity: uint32(capacity),
             held: uint32(held),
             draining,
@@ -79,6 +83,7 @@ struct ViewRow {
     job: String,
     number: i64,
     cancelling: bool,
+    kind: WorkKind,
     refused_by: Option<String>,
     refused_until: Timestamp,
 }
@@ -92,6 +97,10 @@ fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
         job: row.get("job")?,
         number: row.get("number")?,
         cancelling: row.get::<_, String>("run_state")? == CANCELLING,
+        kind: match row.get::<_, Option<i64>>("pool")? {
+            None => WorkKind::Range,
+            Some(_) => WorkKind::Keys,
+        },
         refused_by: row.get("refused_by")?,
         refused_until: time(row, "refused_until")?,
     })
@@ -114,6 +123,7 @@ fn view(
         row.refused_by.as_deref().filter(|_| row.refused_until > now).map(name).transpose()?;
     Ok(RangeView {
         held: Held { id: uint(row.id), epoch: uint(row.epoch) },
+        kind: row.kind,
         run: RunName { job: name(&row.job)?, number: uint(row.number) },
         source: spec.source.clone(),
         destination,
@@ -130,7 +140,7 @@ fn ready(
     specs: &mut Specs,
 ) -> Result<Vec<RangeView>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT ranges.id, epoch, run, destination, job, number, runs.state AS run_state, refused_by, refused_until,
+        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until,
                 ROW_NUMBER() OVER (PARTITION BY run, destination ORDER BY ranges.id) AS turn
          FROM ranges JOIN runs ON runs.id = run
          WHERE ranges.state = 0 AND not_before <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
@@ -144,7 +154,7 @@ fn ready(
 
 fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<LeasedView>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT ranges.id, epoch, run, destination, job, number, runs.state AS run_state, refused_by, refused_until,
+        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until,
                 session, leased_at
          FROM ranges JOIN runs ON runs.id = run WHERE ranges.state = 1 AND session IS NOT NULL ORDER BY ranges.id",
     )?;
@@ -198,21 +208,32 @@ pub(super) fn lease(
             continue;
         }
         let held = Held { id: grant.held.id, epoch: grant.held.epoch + 1 };
-        assignments.push((grant.session, assignment(db, held, now, &mut specs)?));
+        match assignment(db, held, now, &mut specs)? {
+            Some(assignment) => assignments.push((grant.session, assignment)),
+            None => idle(db, held, now)?,
+        }
     }
     Ok(assignments)
 }
 
-/// The assignment of a range that was just leased.
+/// A key work for which nothing is left to look at is done.
+fn idle(db: &Connection, held: Held, now: Timestamp) -> Result<(), Error> {
+    let Some(row) = range(db, held.id)? else { return Ok(()) };
+    close(db, &row, None)?;
+    touch_run(db, row.run)?;
+    runs::settle(db, row.run, now)
+}
+
+/// The assignment of a range that was just leased. `None`: it is a key work, and there are no keys.
 fn assignment(
     db: &Connection,
     held: Held,
     now: Timestamp,
     specs: &mut Specs,
-) -> Result<Assignment, Error> {
-    let sql = "SELECT run, destination, after, until, cursor, job, number, runs.state AS run_state, traceparent
+) -> Result<Option<Assignment>, Error> {
+    let sql = "SELECT run, destination, after, until, cursor, pool, job, number, runs.state AS run_state, traceparent
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
-    let (run, destination, range, cursor, job, number, state, traceparent) =
+    let (run, destination, range, cursor, pool, job, number, state, traceparent) =
         db.prepare_cached(sql)?.query_row([int(held.id)], |row| {
             let range = KeyRange { after: key(row, "after")?, until: key(row, "until")? };
             let (run, destination): (i64, i64) = (row.get("run")?, row.get("destination")?);
@@ -222,8 +243,17 @@ fn assignment(
                 row.get("run_state")?,
                 row.get("traceparent")?,
             );
-            Ok((run, destination, range, key(row, "cursor")?, texts.0, texts.1, texts.2, texts.3))
+            let (cursor, pool): (_, Option<i64>) = (key(row, "cursor")?, row.get("pool")?);
+            Ok((run, destination, range, cursor, pool, texts.0, texts.1, texts.2, texts.3))
         })?;
+    let work = match pool {
+        _ if state == CANCELLING => Work::Reap,
+        None => Work::Range { range, cursor },
+        Some(pool) => match keys::take(db, int(held.id), pool, now)? {
+            keys if keys.is_empty() => return Ok(None),
+            keys => Work::Keys(keys),
+        },
+    };
     db.execute(
         "UPDATE runs SET state = ?2, started = COALESCE(started, ?3), reason = '' WHERE id = ?1 AND state = ?4",
         params![run, word(RunState::Running)?, now.as_micros(), word(RunState::Pending)?],
@@ -237,8 +267,7 @@ fn assignment(
         .cloned()
         .ok_or_else(|| Error::Unavailable("a range names no destination of its run".into()))?;
     let source = spec.source.clone();
-    let work = if state == CANCELLING { Work::Reap } else { Work::Range { range, cursor } };
-    Ok(Assignment {
+    Ok(Some(Assignment {
         held,
         run: RunName { job: name(&job)?, number: uint(number) },
         source_endpoint: endpoints.get(&source.endpoint).cloned().ok_or_else(missing)?,
@@ -255,7 +284,7 @@ fn assignment(
         uploads: uploads(db, held)?,
         traceparent,
         work,
-    })
+    }))
 }
 
 fn facts(db: &Connection, location: &Location) -> Result<BucketFacts, Error> {

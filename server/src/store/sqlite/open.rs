@@ -18,6 +18,7 @@ const READERS: usize = 4;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001_init.sql"),
     include_str!("../../../migrations/0008_queues.sql"),
+    include_str!("../../../migrations/0004_key_work.sql"),
 ];
 
 /// Why a store cannot be opened.

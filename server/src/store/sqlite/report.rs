@@ -6,11 +6,15 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::runs;
+use super::{keys, runs};
 use crate::plan::{AfterError, after_error};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
-pub(super) fn apply(db: &Connection, report: WorkReport, now: Timestamp) -> Result<Verdict, Error> {
+pub(super) fn apply(
+    db: &Connection,
+    mut report: WorkReport,
+    now: Timestamp,
+) -> Result<Verdict, Error> {
     let Some(row) = range(db, report.held.id)?.filter(|row| row.is_current(report.held.epoch))
     else {
         return Ok(Verdict::Stale);
@@ -24,12 +28,18 @@ pub(super) fn apply(db: &Connection, report: WorkReport, now: Timestamp) -> Resu
         return Ok(if repeated { Verdict::Applied } else { Verdict::Stale });
     }
     check(&row, &report)?;
-    count(db, &row, report.counters)?;
-    fail_keys(db, &row, &report.failures)?;
+    count(db, row.run, row.destination, report.counters)?;
+    if row.pool.is_some() {
+        keys::carry_over(db, row.id, &mut report.failures)?;
+    }
+    fail_keys(db, row.run, row.destination, &report.failures)?;
     if let Some(cursor) = &report.cursor {
         // Every key up to the cursor is settled, so no upload of it is open.
         db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1 AND key <= ?2")?
             .execute(params![row.id, cursor.as_bytes()])?;
+    }
+    if row.pool.is_some() && (report.cursor.is_some() || report.outcome == Outcome::Completed) {
+        keys::settle(db, row.id, report.cursor.as_ref())?;
     }
     match report.outcome {
         Outcome::Checkpoint => set_cursor(db, &row, report.cursor.as_ref())?,
@@ -59,7 +69,7 @@ fn reaped(
     if keys != Counters::default() || !report.failures.is_empty() {
         return Err(Error::Invalid(format!("range {}: there were no keys to look at", row.id)));
     }
-    count(db, row, report.counters)?;
+    count(db, row.run, row.destination, report.counters)?;
     match report.outcome {
         Outcome::Checkpoint => {}
         Outcome::Completed => close(db, row, row.cursor.as_ref())?,
@@ -115,7 +125,12 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     Ok(())
 }
 
-fn count(db: &Connection, row: &RangeRow, more: Counters) -> Result<(), Error> {
+pub(super) fn count(
+    db: &Connection,
+    run: i64,
+    destination: i64,
+    more: Counters,
+) -> Result<(), Error> {
     if more == Counters::default() {
         return Ok(());
     }
@@ -123,25 +138,28 @@ fn count(db: &Connection, row: &RangeRow, more: Counters) -> Result<(), Error> {
         .prepare_cached(
             "SELECT counters FROM run_destinations WHERE run = ?1 AND destination = ?2",
         )?
-        .query_row(params![row.run, row.destination], |row| row.get(0))?;
+        .query_row([run, destination], |row| row.get(0))?;
     let mut counters: Counters = parse(&text)?;
     counters += more;
     db.prepare_cached(
         "UPDATE run_destinations SET counters = ?3 WHERE run = ?1 AND destination = ?2",
     )?
-    .execute(params![row.run, row.destination, json(&counters)?])?;
+    .execute(params![run, destination, json(&counters)?])?;
     Ok(())
 }
 
 /// Lists failed keys, up to the limit; beyond it they are only counted.
-fn fail_keys(db: &Connection, row: &RangeRow, failures: &[Failure]) -> Result<(), Error> {
+pub(super) fn fail_keys(
+    db: &Connection,
+    run: i64,
+    destination: i64,
+    failures: &[Failure],
+) -> Result<(), Error> {
     if failures.is_empty() {
         return Ok(());
     }
     let listed: i64 =
-        db.query_row("SELECT listed_failures FROM runs WHERE id = ?1", [row.run], |row| {
-            row.get(0)
-        })?;
+        db.query_row("SELECT listed_failures FROM runs WHERE id = ?1", [run], |row| row.get(0))?;
     let room = usize::try_from(int(MAX_FAILURES_PER_RUN) - listed).unwrap_or_default();
     let mut insert = db.prepare_cached(
         "INSERT INTO failures (run, destination, key, class, code, message, s3_request_id, attempts, first, last)
@@ -152,8 +170,8 @@ fn fail_keys(db: &Connection, row: &RangeRow, failures: &[Failure]) -> Result<()
     let mut more = 0;
     for failure in failures.iter().take(room) {
         insert.execute(params![
-            row.run,
-            row.destination,
+            run,
+            destination,
             failure.key.as_bytes(),
             word(failure.class)?,
             failure.code,
@@ -167,7 +185,7 @@ fn fail_keys(db: &Connection, row: &RangeRow, failures: &[Failure]) -> Result<()
     }
     db.execute(
         "UPDATE runs SET listed_failures = listed_failures + ?2 WHERE id = ?1",
-        params![row.run, more],
+        params![run, more],
     )?;
     Ok(())
 }
@@ -183,6 +201,12 @@ fn set_cursor(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(
 
 /// A completion closes the range only if it covered the bound the range has now; else it is a cursor.
 fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<(), Error> {
+    if let Some(pool) = row.pool
+        && covered.is_none()
+        && keys::goes_on(db, row, pool)?
+    {
+        return Ok(());
+    }
     if covered == row.until.as_ref() {
         db.prepare_cached(
             "UPDATE run_destinations SET done_ranges = done_ranges + 1 WHERE run = ?1 AND destination = ?2",
@@ -196,7 +220,7 @@ fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<()
 }
 
 /// Closes a range; no upload of it is open any more.
-fn close(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
+pub(super) fn close(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
     db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1")?.execute([row.id])?;
     db.prepare_cached("UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL, cursor = ?3 WHERE id = ?1")?
         .execute(params![row.id, DONE, blob(cursor)])?;

@@ -5,6 +5,7 @@ use s3sync_proto::model::{Key, Name, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::keys;
 use crate::store::Error;
 
 /// States of a range, as they are stored.
@@ -99,11 +100,14 @@ pub(super) struct RangeRow {
     pub(super) cancelling: bool,
     /// It was leased only to abort its uploads.
     pub(super) reap: bool,
+    /// Where it has its keys from, when it is a key work.
+    pub(super) pool: Option<i64>,
 }
 
 /// One range, if it is there.
 pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error> {
-    let sql = "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap,
+    let sql =
+        "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap, pool,
                       runs.state AS run_state
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
     let mut statement = db.prepare_cached(sql)?;
@@ -120,6 +124,7 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
             epoch: row.get("epoch")?,
             cancelling,
             reap: row.get("reap")?,
+            pool: row.get("pool")?,
         })
     });
     Ok(found.optional()?)
@@ -169,6 +174,9 @@ pub(super) fn let_go(db: &Connection, range: i64, how: LetGo) -> Result<(), Erro
          WHERE id = ?1",
     )?
     .execute(params![range, epoch, lost])?;
+    if how == LetGo::Lost {
+        keys::suspect(db, range)?;
+    }
     Ok(())
 }
 

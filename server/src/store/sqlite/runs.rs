@@ -8,11 +8,13 @@ use s3sync_proto::model::{
     RunName, RunState, Timestamp,
 };
 
-use super::catalogue;
+use s3sync_proto::status::reason;
+
 use super::row::{
     DONE, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision, parse, time, touch_run,
     uint, uint32, word,
 };
+use super::{catalogue, keys};
 use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -34,6 +36,11 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
     if let Some(number) = active(db, job)? {
         return Err(Error::RunActive(RunName { job: job.clone(), number }));
     }
+    let parsed: JobSpec = parse(&spec)?;
+    let scope = match start.retries {
+        None => Scope::Everything,
+        Some(number) => scope_of_retry(db, job, number, &parsed)?,
+    };
     let number: i64 = db.query_row(
         "UPDATE jobs SET last_run = last_run + 1 WHERE name = ?1 RETURNING last_run",
         [job.as_str()],
@@ -54,7 +61,6 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
         ],
     )?;
     let run = db.last_insert_rowid();
-    let parsed: JobSpec = parse(&spec)?;
     db.execute(
         "INSERT INTO run_specs (run, spec, endpoints) VALUES (?1, ?2, ?3)",
         params![run, spec, json(&endpoints_of(db, &parsed)?)?],
@@ -65,13 +71,63 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
             "INSERT INTO run_destinations (run, destination, counters) VALUES (?1, ?2, ?3)",
             params![run, index, json(&Counters::default())?],
         )?;
-        insert_ranges(db, run, index, &boundaries(db, job, &destination.location)?)?;
+        if !matches!(scope, Scope::Failures { .. }) {
+            insert_ranges(db, run, index, &boundaries(db, job, &destination.location)?)?;
+        }
+    }
+    if let Scope::Failures { earlier, destinations } = &scope
+        && keys::retry(db, run, *earlier, destinations)? == 0
+    {
+        return Err(nothing_to_retry(job));
     }
     let name = RunName { job: job.clone(), number: uint(number) };
     if let Some(request) = &start.request {
         catalogue::remember(db, request, &name.to_string(), now)?;
     }
     get(db, job, Some(name.number))
+}
+
+/// What a run looks at.
+enum Scope {
+    Everything,
+    /// The keys that failed in an earlier run; each of its destinations with that of the new one.
+    Failures {
+        earlier: i64,
+        destinations: Vec<Option<usize>>,
+    },
+}
+
+/// What a retry of a run looks at: its failures, or everything where the run does not know all of them.
+fn scope_of_retry(
+    db: &Connection,
+    job: &Name,
+    number: u64,
+    spec: &JobSpec,
+) -> Result<Scope, Error> {
+    let name = RunName { job: job.clone(), number };
+    let earlier = row_of(db, &name)?;
+    let run = get(db, job, Some(number))?;
+    if !run.state.is_terminal() {
+        return Err(Error::RunActive(name));
+    }
+    if matches!(run.state, RunState::Incomplete | RunState::Failed) {
+        return Ok(Scope::Everything);
+    }
+    let (before, _) = self::spec(db, earlier)?;
+    if before.source != spec.source {
+        let text = format!("the source of {job} has changed since {name}; run the job instead");
+        return Err(Error::NotNow { reason: reason::JOB_CHANGED, text });
+    }
+    let now = |location: &Location| {
+        spec.destinations.iter().position(|destination| destination.location == *location)
+    };
+    let destinations = before.destinations.iter().map(|one| now(&one.location)).collect();
+    Ok(Scope::Failures { earlier, destinations })
+}
+
+fn nothing_to_retry(job: &Name) -> Error {
+    let text = format!("no key failed in that run at a destination that {job} still has");
+    Error::NotNow { reason: reason::NOTHING_TO_RETRY, text }
 }
 
 fn active(db: &Connection, job: &Name) -> Result<Option<u64>, Error> {
@@ -327,11 +383,16 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         params![run, word(end)?, now.as_micros(), keep_reason],
     )?;
     db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
+    db.execute("DELETE FROM pools WHERE run = ?1", [run])?;
     touch_run(db, run)
 }
 
-/// Keeps where the ranges of each destination were cut, for the next run.
+/// Keeps where the ranges of each destination were cut, for the next run. A run over named keys has nothing to say.
 fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM ranges WHERE run = ?1 AND pool IS NULL)";
+    if !db.query_row(sql, [run], |row| row.get::<_, bool>(0))? {
+        return Ok(());
+    }
     let (spec, _) = self::spec(db, run)?;
     let progress = destinations(db, run)?;
     for (index, destination) in spec.destinations.iter().enumerate() {

@@ -94,6 +94,7 @@ impl Tenure {
         let (range, cursor, reap) = match &assignment.work {
             Work::Range { range, cursor } => (range.clone(), cursor.clone(), false),
             Work::Reap => (Default::default(), None, true),
+            Work::Keys(keys) => unreachable!("no run of this history is a retry: {keys:?}"),
         };
         let (after, until) = (range.after, range.until);
         Self { held: assignment.held, reap, cursor, after, until, over: false }

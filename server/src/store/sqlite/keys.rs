@@ -1,0 +1,192 @@
+//! Key work: named keys in pools, taken when a key work is leased, settled by its reports.
+//!
+//! Keys stay bound to the work that took them until it is leased again: a late report of a holder whose session
+//! expired still counts, and no other work has its keys meanwhile.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use s3sync_proto::model::{
+    Counters, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Timestamp,
+};
+
+use super::report::{count, fail_keys};
+use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32};
+use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
+
+/// Holders that died with a key before it is looked at alone. A key that kills its holder even then is given up.
+const LOST_TOGETHER: i64 = 3;
+
+/// Fills pools of a run with the failures of an earlier one and makes the works that look at them. `destinations` says
+/// which destination of the run each of the earlier run's is; failures of others are left out. Returns how many keys
+/// there are.
+pub(super) fn retry(
+    db: &Connection,
+    run: i64,
+    earlier: i64,
+    destinations: &[Option<usize>],
+) -> Result<u64, Error> {
+    let mut total = 0;
+    for (before, now) in destinations.iter().enumerate() {
+        let Some(now) = now else { continue };
+        let (before, now) = (int(before as u64), int(*now as u64));
+        db.execute("INSERT INTO pools (run, destination) VALUES (?1, ?2)", [run, now])?;
+        let pool = db.last_insert_rowid();
+        let keys = db.execute(
+            "INSERT INTO pending_keys (pool, key, attempts, first)
+             SELECT ?1, key, attempts, first FROM failures WHERE run = ?2 AND destination = ?3",
+            [pool, earlier, before],
+        )?;
+        let works = keys.div_ceil(MAX_KEYS_PER_WORK).min(MAX_KEY_WORKS_PER_DESTINATION);
+        for _ in 0..works {
+            db.execute(
+                "INSERT INTO ranges (run, destination, pool) VALUES (?1, ?2, ?3)",
+                [run, now, pool],
+            )?;
+        }
+        total += keys as u64;
+    }
+    Ok(total)
+}
+
+/// Takes keys for a work that is being leased, after giving back those it had. None when there is nothing to do.
+pub(super) fn take(
+    db: &Connection,
+    work: i64,
+    pool: i64,
+    now: Timestamp,
+) -> Result<Vec<Key>, Error> {
+    db.prepare_cached("UPDATE pending_keys SET work = NULL, taken = NULL WHERE work = ?1")?
+        .execute([work])?;
+    db.prepare_cached("UPDATE ranges SET cursor = NULL WHERE id = ?1")?.execute([work])?;
+    give_up_poison(db, pool, now)?;
+    let suspect: Option<Vec<u8>> = db
+        .prepare_cached(
+            "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost >= ?2 ORDER BY key LIMIT 1",
+        )?
+        .query_row([pool, LOST_TOGETHER], |row| row.get(0))
+        .optional()?;
+    let keys = match suspect {
+        // Alone: if it dies again, it was this key.
+        Some(key) => vec![Key::from(key)],
+        None => free(db, pool)?,
+    };
+    for key in &keys {
+        db.prepare_cached(
+            "UPDATE pending_keys SET work = ?3, taken = generation WHERE pool = ?1 AND key = ?2",
+        )?
+        .execute(params![pool, key.as_bytes(), work])?;
+        // What an earlier holder of the key may have left open goes along.
+        db.prepare_cached(
+            "UPDATE OR REPLACE upload_intents SET range = ?3
+             WHERE key = ?2 AND range IN (SELECT id FROM ranges WHERE pool = ?1) AND range <> ?3",
+        )?
+        .execute(params![pool, key.as_bytes(), work])?;
+    }
+    Ok(keys)
+}
+
+/// Free keys, as many as one work may have, ascending.
+fn free(db: &Connection, pool: i64) -> Result<Vec<Key>, Error> {
+    let sql = "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 ORDER BY key LIMIT ?3";
+    let mut statement = db.prepare_cached(sql)?;
+    let most = int(MAX_KEYS_PER_WORK as u64);
+    let rows = statement.query_map([pool, LOST_TOGETHER, most], |row| row.get::<_, Vec<u8>>(0))?;
+    let (mut keys, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let key = Key::from(row?);
+        bytes += key.as_bytes().len();
+        if bytes > MAX_KEY_BYTES_PER_WORK {
+            break;
+        }
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+/// Keys that killed their holder when it looked at nothing else become failures.
+fn give_up_poison(db: &Connection, pool: i64, now: Timestamp) -> Result<(), Error> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost > ?2
+         RETURNING key, attempts, first, lost",
+    )?;
+    let rows = statement.query_map([pool, LOST_TOGETHER], |row| {
+        let (attempts, lost): (i64, i64) = (row.get("attempts")?, row.get("lost")?);
+        Ok(Failure {
+            key: Key::from(row.get::<_, Vec<u8>>("key")?),
+            destination: 0,
+            class: FailureClass::Poison,
+            code: "agents_died".to_owned(),
+            message: format!("{lost} agents died while they worked on this key"),
+            s3_request_id: String::new(),
+            attempts: uint32(attempts + lost),
+            first: time(row, "first")?,
+            last: now,
+        })
+    })?;
+    let failures: Vec<Failure> = rows.collect::<Result<_, _>>()?;
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let sql = "SELECT run, destination FROM pools WHERE id = ?1";
+    let (run, destination) =
+        db.prepare_cached(sql)?.query_row([pool], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let failed = failures.len() as u64;
+    count(db, run, destination, Counters { listed: failed, failed, ..Counters::default() })?;
+    fail_keys(db, run, destination, &failures)
+}
+
+/// A holder died: the keys it had not settled are suspects.
+pub(super) fn suspect(db: &Connection, work: i64) -> Result<(), Error> {
+    db.prepare_cached(
+        "UPDATE pending_keys SET lost = lost + 1
+         WHERE work = ?1 AND key > COALESCE((SELECT cursor FROM ranges WHERE id = ?1), x'')
+            OR work = ?1 AND key = x'' AND (SELECT cursor FROM ranges WHERE id = ?1) IS NULL",
+    )?
+    .execute([work])?;
+    Ok(())
+}
+
+/// Adds to failures what is known of their keys from before.
+pub(super) fn carry_over(
+    db: &Connection,
+    work: i64,
+    failures: &mut [Failure],
+) -> Result<(), Error> {
+    let sql = "SELECT attempts, first FROM pending_keys WHERE work = ?1 AND key = ?2";
+    for failure in failures {
+        let known: Option<(i64, Timestamp)> = db
+            .prepare_cached(sql)?
+            .query_row(params![work, failure.key.as_bytes()], |row| {
+                Ok((row.get("attempts")?, time(row, "first")?))
+            })
+            .optional()?;
+        if let Some((attempts, first)) = known {
+            failure.attempts = failure.attempts.saturating_add(uint32(attempts));
+            failure.first = failure.first.min(first);
+        }
+    }
+    Ok(())
+}
+
+/// The keys of a work up to `cursor` are settled (`None`: all it has). One that there is a newer reason to look at is
+/// free again.
+pub(super) fn settle(db: &Connection, work: i64, cursor: Option<&Key>) -> Result<(), Error> {
+    let upto = "work = ?1 AND (?2 IS NULL OR key <= ?2)";
+    let arguments = params![work, blob(cursor)];
+    db.prepare_cached(&format!("DELETE FROM pending_keys WHERE {upto} AND generation = taken"))?
+        .execute(arguments)?;
+    db.prepare_cached(&format!(
+        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0 WHERE {upto}"
+    ))?
+    .execute(arguments)?;
+    Ok(())
+}
+
+/// A work looked at all it had. It goes on while its pool has more; whether it does.
+pub(super) fn goes_on(db: &Connection, row: &RangeRow, pool: i64) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pending_keys WHERE pool = ?1 AND work IS NULL)";
+    let more: bool = db.prepare_cached(sql)?.query_row([pool], |row| row.get(0))?;
+    if more {
+        let_go(db, row.id, LetGo::NewEpoch)?;
+    }
+    Ok(more)
+}
