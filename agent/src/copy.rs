@@ -9,17 +9,20 @@ pub(crate) mod named;
 pub(crate) mod archived;
 mod body;
 mod carry;
+mod fail;
 mod look;
 mod parts;
 mod server_side;
 mod single;
 mod upload;
 
+use fail::failure;
+pub(crate) use fail::failure_class;
 pub(crate) use upload::abort_left;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use s3sync_proto::model::{Counters, Failure, FailureClass, Key, Timestamp};
+use s3sync_proto::model::{Counters, Failure, Timestamp};
 
 use crate::clock;
 use crate::compare::{Found, is_md5_like, parts_of};
@@ -35,9 +38,6 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
 const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Longest message of a failure in bytes; a report holds up to 500 of them.
-const MAX_MESSAGE: usize = 1024;
 
 /// A key to bring in step.
 #[derive(Clone, Debug)]
@@ -373,41 +373,6 @@ fn pinned(
     let key = &state.source.key;
     let error = context.source.error(Class::Precondition, operation, key, "changed", message);
     Err(Fault::Changed(error))
-}
-
-fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
-    let mut message = error.message.clone();
-    if message.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or_default());
-    }
-    Failure {
-        key: key.clone(),
-        // The server knows which destination the range is of.
-        destination: 0,
-        class: failure_class(error.class),
-        code: error.code.clone(),
-        message: format!("{}: {message}", error.operation),
-        s3_request_id: error.request_id.clone(),
-        attempts,
-        first,
-        last: clock::now(),
-    }
-}
-
-/// The class of failure that a class of error ends in.
-pub(crate) fn failure_class(class: Class) -> FailureClass {
-    match class {
-        Class::Throttled => FailureClass::Throttled,
-        Class::Transient | Class::Corrupt | Class::NotFound => FailureClass::Transient,
-        Class::Precondition | Class::NotModified => FailureClass::Changed,
-        Class::Archived => FailureClass::Archived,
-        Class::NoSuchKey
-        | Class::NoSuchUpload
-        | Class::Denied
-        | Class::Unsupported
-        | Class::Permanent => FailureClass::Permanent,
-    }
 }
 
 // === impl State ===
