@@ -1,9 +1,13 @@
 //! Pure. Whether a destination object is in step with its source, from what listings say, and from the stamp that a
 //! copy leaves behind where listings cannot say it.
 
+pub mod drift;
+
 use std::time::Duration;
 
 use s3sync_proto::model::{CompareMode, EtagKind, Key, Timestamp};
+
+use crate::s3::StoredChecksum;
 
 /// Name of the user metadata that says what a destination object is a copy of.
 pub const STAMP: &str = "s3sync-source";
@@ -47,46 +51,78 @@ pub enum Decision {
     InStep,
     /// Copy it.
     Copy,
-    /// Ask the destination for its stamp: in step when it matches, else copy.
-    AskStamp,
+    /// The listings do not tell; ask.
+    Ask(Ask),
 }
 
-/// Decides from listings alone. `None`: the mode needs more than this version can do.
+/// What to ask when listings do not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The destination for its stamp: in step when it matches, else copy.
+    Stamp,
+    /// Both sides for their stored checksums. Where those cannot be compared the stamp tells, and else it is copied:
+    /// who asks for checksums is not content with the time of the copy.
+    Checksums,
+    /// Both sides for what they carry; the bytes are in step.
+    Carried,
+}
+
+/// Decides from listings alone.
 ///
 /// As long as the kind of a side's ETags is unknown, two different MD5-like ETags prove neither way: the buckets may
 /// be encrypted with KMS. Then the stamp is asked for, also of an old object, and a missing stamp means copy. The
 /// first few such copies teach the kinds, so the price of not knowing is a few copies and HEADs, never a missed edit.
 #[must_use]
-pub fn decide(
-    mode: CompareMode,
-    source: &Found,
-    destination: &Found,
-    kinds: Kinds,
-) -> Option<Decision> {
+pub fn decide(mode: CompareMode, source: &Found, destination: &Found, kinds: Kinds) -> Decision {
     if source.size != destination.size {
-        return Some(Decision::Copy);
+        return Decision::Copy;
     }
     let same_etag = !source.etag.is_empty() && source.etag == destination.etag;
     match mode {
-        CompareMode::Size => Some(Decision::InStep),
-        CompareMode::Etag if same_etag => Some(Decision::InStep),
-        CompareMode::Etag => Some(Decision::Copy),
-        CompareMode::Default if same_etag => Some(Decision::InStep),
-        CompareMode::Default => Some(by_kind(source, destination, kinds)),
-        CompareMode::Checksum | CompareMode::Full => None,
+        CompareMode::Size => Decision::InStep,
+        CompareMode::Etag if same_etag => Decision::InStep,
+        CompareMode::Etag => Decision::Copy,
+        CompareMode::Default if same_etag => Decision::InStep,
+        CompareMode::Default => by_kind(source, destination, kinds),
+        // No bytes are equal to no bytes.
+        CompareMode::Checksum if source.size == 0 => Decision::InStep,
+        CompareMode::Checksum => Decision::Ask(Ask::Checksums),
+        CompareMode::Full if same_etag => Decision::Ask(Ask::Carried),
+        CompareMode::Full => match by_kind(source, destination, kinds) {
+            Decision::InStep => Decision::Ask(Ask::Carried),
+            // A stamp that matches leads on to what is carried.
+            other => other,
+        },
     }
+}
+
+/// Whether stored checksums show two objects to be equal or different. `None`: they cannot be compared. One that is
+/// combined of parts can show that they are equal; that it differs may be due to the parts.
+#[must_use]
+pub fn by_checksums(source: &[StoredChecksum], destination: &[StoredChecksum]) -> Option<bool> {
+    let mut equal = None;
+    for one in source {
+        for other in destination.iter().filter(|other| other.algorithm == one.algorithm) {
+            if one.value == other.value {
+                equal = Some(true);
+            } else if one.whole && other.whole {
+                return Some(false);
+            }
+        }
+    }
+    equal
 }
 
 fn by_kind(source: &Found, destination: &Found, kinds: Kinds) -> Decision {
     let opaque = |etag: &str, kind| kind == Some(EtagKind::Opaque) || !is_md5_like(etag);
     if opaque(&source.etag, kinds.source) || opaque(&destination.etag, kinds.destination) {
         let newer_by = destination.modified.since(source.modified);
-        return if newer_by > SETTLED_AFTER { Decision::InStep } else { Decision::AskStamp };
+        return if newer_by > SETTLED_AFTER { Decision::InStep } else { Decision::Ask(Ask::Stamp) };
     }
     if kinds.source.is_some() && kinds.destination.is_some() {
         Decision::Copy
     } else {
-        Decision::AskStamp
+        Decision::Ask(Ask::Stamp)
     }
 }
 
@@ -137,7 +173,8 @@ mod tests {
 
     #[test]
     fn the_rule_case_by_case() {
-        use Decision::{AskStamp, Copy, InStep};
+        use Decision::{Copy, InStep};
+        let ask_stamp = Decision::Ask(Ask::Stamp);
         let md5 = Some(EtagKind::Md5);
         let opaque = Some(EtagKind::Opaque);
         let cases = [
@@ -151,18 +188,18 @@ mod tests {
                 InStep,
             ),
             ("MD5s differ, however old", found(1, A, 0), found(1, B, 99), kinds(md5, md5), Copy),
-            ("multipart, fresh", found(1, MULTI, 0), found(1, B, 8), kinds(md5, md5), AskStamp),
+            ("multipart, fresh", found(1, MULTI, 0), found(1, B, 8), kinds(md5, md5), ask_stamp),
             ("multipart, settled", found(1, MULTI, 0), found(1, B, 9), kinds(md5, md5), InStep),
-            ("multipart, older", found(1, MULTI, 9), found(1, B, 0), kinds(md5, md5), AskStamp),
-            ("KMS here", found(1, A, 0), found(1, B, 1), kinds(md5, opaque), AskStamp),
+            ("multipart, older", found(1, MULTI, 9), found(1, B, 0), kinds(md5, md5), ask_stamp),
+            ("KMS here", found(1, A, 0), found(1, B, 1), kinds(md5, opaque), ask_stamp),
             ("KMS there, settled", found(1, A, 0), found(1, B, 9), kinds(opaque, md5), InStep),
-            ("kind unknown", found(1, A, 0), found(1, B, 0), kinds(None, md5), AskStamp),
-            ("kind unknown, old", found(1, A, 0), found(1, B, 99), kinds(md5, None), AskStamp),
-            ("no ETag at all", found(1, "", 0), found(1, "", 0), kinds(None, None), AskStamp),
+            ("kind unknown", found(1, A, 0), found(1, B, 0), kinds(None, md5), ask_stamp),
+            ("kind unknown, old", found(1, A, 0), found(1, B, 99), kinds(md5, None), ask_stamp),
+            ("no ETag at all", found(1, "", 0), found(1, "", 0), kinds(None, None), ask_stamp),
         ];
         for (name, source, destination, kinds, expected) in cases {
             let decision = decide(CompareMode::Default, &source, &destination, kinds);
-            assert_eq!(decision, Some(expected), "{name}");
+            assert_eq!(decision, expected, "{name}");
         }
     }
 
@@ -170,9 +207,56 @@ mod tests {
     fn other_modes_look_at_what_they_name() {
         let (one, other) = (found(1, A, 0), found(1, B, 0));
         let decide = |mode| decide(mode, &one, &other, Kinds::default());
-        assert_eq!(decide(CompareMode::Size), Some(Decision::InStep));
-        assert_eq!(decide(CompareMode::Etag), Some(Decision::Copy));
-        assert_eq!(decide(CompareMode::Full), None);
+        assert_eq!(decide(CompareMode::Size), Decision::InStep);
+        assert_eq!(decide(CompareMode::Etag), Decision::Copy);
+        assert_eq!(decide(CompareMode::Checksum), Decision::Ask(Ask::Checksums));
+        assert_eq!(decide(CompareMode::Full), Decision::Ask(Ask::Stamp));
+    }
+
+    #[test]
+    fn checksums_are_asked_for_whatever_listings_say_of_the_same_size() {
+        let kinds = kinds(Some(EtagKind::Md5), Some(EtagKind::Md5));
+        let decide = |one: &Found, other: &Found| decide(CompareMode::Checksum, one, other, kinds);
+        let same = decide(&found(1, A, 0), &found(1, A, 99));
+        assert_eq!(same, Decision::Ask(Ask::Checksums));
+        assert_eq!(decide(&found(1, A, 0), &found(2, A, 99)), Decision::Copy);
+        assert_eq!(decide(&found(0, A, 0), &found(0, B, 0)), Decision::InStep);
+    }
+
+    #[test]
+    fn what_is_carried_is_asked_for_when_the_bytes_are_in_step() {
+        let md5 = kinds(Some(EtagKind::Md5), Some(EtagKind::Md5));
+        let decide = |one: &Found, other: &Found| decide(CompareMode::Full, one, other, md5);
+        assert_eq!(decide(&found(1, A, 0), &found(1, A, 0)), Decision::Ask(Ask::Carried));
+        assert_eq!(decide(&found(1, MULTI, 0), &found(1, B, 9)), Decision::Ask(Ask::Carried));
+        assert_eq!(decide(&found(1, MULTI, 0), &found(1, B, 8)), Decision::Ask(Ask::Stamp));
+        assert_eq!(decide(&found(1, A, 0), &found(1, B, 9)), Decision::Copy);
+    }
+
+    #[test]
+    fn stored_checksums_show_equal_different_or_nothing() {
+        let of = |algorithm: &'static str, value: &str, whole| StoredChecksum {
+            algorithm,
+            value: value.to_owned(),
+            whole,
+        };
+        let (crc, sha) = (|value| of("CRC64NVME", value, true), |value| of("SHA256", value, true));
+        let parts = |value| of("SHA256", value, false);
+        let table = [
+            (vec![crc("a")], vec![crc("a")], Some(true)),
+            (vec![crc("a")], vec![crc("b")], Some(false)),
+            (vec![crc("a")], vec![sha("a")], None),
+            (vec![], vec![crc("a")], None),
+            (vec![], vec![], None),
+            (vec![parts("a-2")], vec![parts("a-2")], Some(true)),
+            (vec![parts("a-2")], vec![parts("b-3")], None),
+            (vec![parts("a-2")], vec![sha("b")], None),
+            (vec![crc("a"), sha("x")], vec![sha("y"), crc("a")], Some(false)),
+        ];
+        for (one, other, expected) in table {
+            assert_eq!(by_checksums(&one, &other), expected, "{one:?} {other:?}");
+            assert_eq!(by_checksums(&other, &one), expected, "{other:?} {one:?}");
+        }
     }
 
     #[test]
@@ -200,7 +284,10 @@ mod tests {
             prop_assume!(a != b);
             let decision =
                 decide(CompareMode::Default, &found(1, a, 0), &found(1, b, days), kinds(s, d));
-            prop_assert_ne!(decision, Some(Decision::InStep));
+            prop_assert_ne!(decision, Decision::InStep);
+            let decision =
+                decide(CompareMode::Full, &found(1, a, 0), &found(1, b, days), kinds(s, d));
+            prop_assert!(matches!(decision, Decision::Copy | Decision::Ask(Ask::Stamp)));
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod digest;
 pub(crate) mod named;
 
 pub(crate) mod archived;
+mod ask;
 mod body;
 mod carry;
 mod fail;
@@ -22,10 +23,10 @@ pub(crate) use upload::abort_left;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use s3sync_proto::model::{Counters, Failure, Timestamp};
+use s3sync_proto::model::{CompareMode, Counters, Failure, Timestamp};
 
 use crate::clock;
-use crate::compare::{Found, is_md5_like, parts_of};
+use crate::compare::{Ask, Found, is_md5_like, parts_of};
 use crate::limits::Permit;
 use crate::retry::{self, Next, Tries};
 use crate::s3::{Class, Condition, Error, HeadRequest, Object, Operation};
@@ -33,6 +34,7 @@ use crate::scan::frontier::Settled;
 use crate::work::Lost;
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
+use ask::Answer;
 use choose::{Facts, Route, SourceLayout};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -46,8 +48,8 @@ pub(crate) struct Task {
     pub(crate) source: Found,
     /// ETag at the destination; `None` when there was nothing.
     pub(crate) seen: Option<String>,
-    /// Whether the destination's stamp may settle it.
-    pub(crate) ask: bool,
+    /// What to ask before it is copied, since it may be in step.
+    pub(crate) ask: Option<Ask>,
 }
 
 /// What a copy works with. The source is the version that is copied; every read is pinned to it.
@@ -63,6 +65,10 @@ pub(crate) struct State {
     pub(crate) ambiguous: bool,
     /// The source's tags could not be read, so the copy has none.
     pub(crate) tags_unread: bool,
+    /// What to ask first.
+    ask: Option<Ask>,
+    /// What the source carries, when the destination's bytes were in step and that was not.
+    carried: Option<Box<ask::Carried>>,
     /// The source as it is being read already, of the version that is copied. The lock is never contended: a stream
     /// alone cannot be shared between threads, and a state is.
     opened: Mutex<Option<Opened>>,
@@ -139,7 +145,8 @@ pub(crate) enum Fault {
 /// What became of a key.
 #[derive(Debug)]
 pub(crate) enum End {
-    InStep,
+    /// In step; whether its tags could not be read.
+    InStep(bool),
     Copied(Copied),
     Vanished,
     Archived(Box<Failure>),
@@ -151,8 +158,8 @@ pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled
     let key = task.source.key.clone();
     let span = tracing::debug_span!("copy", %key);
     let plain = context.destination.known.trailers() == Some(false);
-    let (ask, state) = (task.ask, State::new(task, plain));
-    let end = tracing::Instrument::instrument(bring_in_step(context, state, ask), span).await?;
+    let state = State::new(task, plain);
+    let end = tracing::Instrument::instrument(bring_in_step(context, state), span).await?;
     Some(settled(context, end))
 }
 
@@ -161,7 +168,10 @@ fn settled(context: &Context, end: End) -> Settled {
     let mut counters = Counters { listed: 1, ..Counters::default() };
     let mut failure = None;
     match end {
-        End::InStep => counters.in_step = 1,
+        End::InStep(tags_unread) => {
+            counters.in_step = 1;
+            counters.tags_unread = u64::from(tags_unread);
+        }
         End::Copied(copied) => {
             counters.copied = 1;
             counters.copied_bytes = copied.bytes;
@@ -184,7 +194,7 @@ fn settled(context: &Context, end: End) -> Settled {
     Settled { counters, failure }
 }
 
-async fn bring_in_step(context: &Arc<Context>, mut state: State, mut ask: bool) -> Option<End> {
+async fn bring_in_step(context: &Arc<Context>, mut state: State) -> Option<End> {
     let mut tries = Tries::default();
     let mut looks = 0;
     let mut first_failed: Option<Timestamp> = None;
@@ -193,8 +203,8 @@ async fn bring_in_step(context: &Arc<Context>, mut state: State, mut ask: bool) 
         if context.give_up.is_cancelled() {
             return None;
         }
-        let attempt = attempt(context, &mut state, ask, look_first).await;
-        (ask, look_first) = (false, false);
+        let attempt = attempt(context, &mut state, look_first).await;
+        look_first = false;
         let fault = match attempt {
             Ok(end) => return Some(end),
             Err(fault) => fault,
@@ -206,12 +216,12 @@ async fn bring_in_step(context: &Arc<Context>, mut state: State, mut ask: bool) 
             Fault::OtherWay => continue,
             Fault::Unstamped(etag) => {
                 state.seen = Some(etag);
-                state.stamp = true;
+                (state.stamp, state.ask) = (true, None);
                 continue;
             }
             Fault::Changed(error) => {
                 looks += 1;
-                look_first = true;
+                (look_first, state.ask) = (true, None);
                 (error, retry::changed(looks, fastrand::f64()), looks)
             }
             Fault::Failed(error) => {
@@ -238,31 +248,38 @@ async fn bring_in_step(context: &Arc<Context>, mut state: State, mut ask: bool) 
 async fn attempt(
     context: &Arc<Context>,
     state: &mut State,
-    ask: bool,
     look_first: bool,
 ) -> Result<End, Fault> {
-    if ask && look::stamp_matches(context, state).await? {
-        return Ok(End::InStep);
-    }
     if look_first && look::again(context, state).await? {
         // Our own write whose answer was lost, or that of another holder of the same range.
-        return Ok(match state.ambiguous {
-            true => End::Copied(Copied {
+        if state.ambiguous {
+            return Ok(End::Copied(Copied {
                 etag: state.seen.clone().unwrap_or_default(),
                 bytes: state.source.size,
                 by: if context.server_side() { By::Copy } else { By::Agent },
                 tags_unread: state.tags_unread,
                 ..Copied::default()
-            }),
-            false => End::InStep,
-        });
+            }));
+        }
+        if context.compare != CompareMode::Full {
+            return Ok(End::InStep(false));
+        }
+        state.ask = Some(Ask::Carried);
     }
-    if state.source.archived {
-        return Ok(End::Archived(Box::new(archived::failure(&state.source))));
-    }
+    let answer = match state.ask {
+        Some(ask) => ask::answer(context, state, ask).await?,
+        None => Answer::Copy,
+    };
+    state.ask = None;
     let retried = state.ambiguous;
-    let copied = copy(context, state).await?;
-    let copied = Copied { tags_unread: state.tags_unread, ..copied };
+    let copied = match answer {
+        Answer::InStep => return Ok(End::InStep(state.tags_unread)),
+        Answer::Repaired(copied) => copied,
+        Answer::Copy if state.source.archived => {
+            return Ok(End::Archived(Box::new(archived::failure(&state.source))));
+        }
+        Answer::Copy => copy(context, state).await?,
+    };
     let known = &context.destination.known;
     let honoured = match copied.by {
         By::Copy => known.conditional_copies() == Some(true),
@@ -271,7 +288,9 @@ async fn attempt(
     if !honoured || retried || copied.stalled {
         look::source_unchanged(context, state, &copied.etag).await?;
     }
-    Ok(End::Copied(copied))
+    let repaired = state.carried.is_some();
+    ask::kept(context, state, &copied.etag).await?;
+    Ok(End::Copied(Copied { repaired, tags_unread: state.tags_unread, ..copied }))
 }
 
 async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault> {
@@ -280,6 +299,7 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         size,
         server_side: context.server_side(),
         single_up_to: context.engine.settings.single_up_to,
+        copy_up_to: context.engine.settings.copy_up_to,
         usual_part: context.engine.settings.usual_part,
         max_object: context.max_object,
         source_layout: None,
@@ -386,6 +406,8 @@ impl State {
             refused: Refused { checksums: plain, ..Refused::default() },
             ambiguous: false,
             tags_unread: false,
+            ask: task.ask,
+            carried: None,
             opened: Mutex::default(),
         }
     }

@@ -129,6 +129,8 @@ pub struct Object {
     pub version_id: Option<String>,
     /// Checksum of the whole object that S3 has stored, when it is of type FULL_OBJECT.
     pub checksum: Option<Checksum>,
+    /// Every checksum S3 has stored, also those we cannot compute: to be compared with another object's.
+    pub checksums: Vec<StoredChecksum>,
     /// What it carries beside its bytes.
     pub attributes: Attributes,
     /// Number of tags. `None`: S3 did not say, which may mean none or no permission.
@@ -175,6 +177,17 @@ pub struct Checksum {
     pub algorithm: Algorithm,
     /// Base64.
     pub value: String,
+}
+
+/// A checksum as S3 has stored it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredChecksum {
+    /// S3's name of the algorithm.
+    pub algorithm: &'static str,
+    /// Base64; combined ones end in `-N`.
+    pub value: String,
+    /// Whether it is of all bytes (FULL_OBJECT), not of parts' checksums.
+    pub whole: bool,
 }
 
 /// Checksum algorithms we can compute.
@@ -266,6 +279,8 @@ pub struct CopyRequest {
     pub key: Key,
     /// Replaces metadata when set; else the source's is kept.
     pub replace: Option<Attributes>,
+    /// Replaces tags when set; else the source's are kept.
+    pub replace_tags: Option<Vec<(String, String)>>,
     /// Storage class to write; `None` for STANDARD.
     pub storage_class: Option<String>,
     /// Encryption; `None` for the bucket's default.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use s3sync_proto::model::{
-    Assignment, CompareMode, FailureClass, Filter, Key, KeyRange, Outcome, Upload, Work, WorkError,
+    Assignment, FailureClass, Filter, Key, KeyRange, Outcome, Upload, Work, WorkError,
 };
 use tracing::Instrument as _;
 
@@ -110,19 +110,13 @@ async fn work(
 /// Work that this version cannot do is refused, never done in another way.
 fn refused(assignment: &Assignment) -> Option<WorkError> {
     let Filter { include, exclude, .. } = &assignment.filter;
-    let what = match assignment.compare {
-        CompareMode::Checksum | CompareMode::Full => "the compare mode",
-        CompareMode::Default | CompareMode::Size | CompareMode::Etag
-            if !include.is_empty() || !exclude.is_empty() =>
-        {
-            "the filter"
-        }
-        CompareMode::Default | CompareMode::Size | CompareMode::Etag => return None,
-    };
+    if include.is_empty() && exclude.is_empty() {
+        return None;
+    }
     Some(WorkError {
         class: FailureClass::Permanent,
         code: "unsupported".to_owned(),
-        message: format!("this agent's version does not know {what} of the job"),
+        message: "this agent's version does not know the filter of the job".to_owned(),
     })
 }
 

@@ -41,6 +41,8 @@ pub struct Facts {
     pub server_side: bool,
     /// Largest object that travels as one.
     pub single_up_to: u64,
+    /// Largest object of one copy inside S3.
+    pub copy_up_to: u64,
     /// Smallest part to choose; below S3's own minimum only for servers that have another one.
     pub usual_part: u64,
     /// Largest object the destination takes.
@@ -93,7 +95,7 @@ pub fn choose(facts: Facts) -> Route {
     let Facts { size, server_side, single_up_to, max_object, .. } = facts;
     if size > max_object.min(MAX_OBJECT) {
         Route::TooLarge
-    } else if server_side && size <= MAX_PART {
+    } else if server_side && size <= facts.copy_up_to.min(MAX_PART) {
         Route::ServerSide
     } else if server_side {
         Route::ServerSideParts(layout(facts, SERVER_SIDE_PART))
@@ -154,6 +156,7 @@ mod tests {
             size,
             server_side: false,
             single_up_to: SINGLE_UP_TO,
+            copy_up_to: MAX_PART,
             usual_part: USUAL_PART,
             max_object: MAX_OBJECT,
             source_layout: None,

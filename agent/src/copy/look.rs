@@ -9,15 +9,18 @@ use crate::s3::{Class, GetRequest, HeadRequest, Object, Operation};
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 
-/// Whether the destination says by its stamp that it is a copy of the source as listed.
-pub(super) async fn stamp_matches(context: &Context, state: &mut State) -> Result<bool, Fault> {
+/// The destination as it is now, which is then what was seen of it.
+pub(super) async fn destination(
+    context: &Context,
+    state: &mut State,
+) -> Result<Option<Object>, Fault> {
     let Some(object) = head(&context.destination, &state.source.key).await? else {
         state.seen = None;
-        return Ok(false);
+        return Ok(None);
     };
     context.learn_encryption(&context.destination, object.encryption.as_deref()).await;
     state.seen = Some(object.etag.clone());
-    Ok(in_step(state, &object))
+    Ok(Some(object))
 }
 
 /// Looks at both sides as they are now. Whether they are in step.
@@ -28,6 +31,7 @@ pub(super) async fn again(context: &Context, state: &mut State) -> Result<bool, 
         Some(object) => object,
         None => get_proof(context, state).await?,
     };
+    state.carried = None;
     let key = state.source.key.clone();
     let archived = source.is_archived();
     state.source = Found {
@@ -68,7 +72,8 @@ pub(super) async fn source_unchanged(
     }
 }
 
-fn in_step(state: &State, destination: &Object) -> bool {
+/// Whether the destination says by its ETag or its stamp that it is a copy of the source.
+pub(super) fn in_step(state: &State, destination: &Object) -> bool {
     let Found { etag, size, modified, .. } = &state.source;
     let stamped = destination.attributes.metadata.get(STAMP);
     destination.length == *size

@@ -11,7 +11,7 @@ use s3sync_proto::model::{CompareMode, Counters, Filter, Key};
 use super::single::STREAM_BYTES;
 use super::{End, Opened, State, Task, bring_in_step, failure, look, settled};
 use crate::clock;
-use crate::compare::{self, Decision, Found, STAMP, stamp};
+use crate::compare::{self, Ask, Decision, Found, STAMP, stamp};
 use crate::limits::acquire_pair;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Error, GetRequest, Object, Operation};
@@ -49,7 +49,7 @@ async fn settle_inner(context: &Arc<Context>, key: Key, filter: &Filter) -> Opti
             Settled { counters, failure: None }
         }
         Ok(Look::Ended(end)) => settled(context, end),
-        Ok(Look::Differs(state)) => settled(context, bring_in_step(context, *state, false).await?),
+        Ok(Look::Differs(state)) => settled(context, bring_in_step(context, *state).await?),
         Err(Failed { error, attempts }) => {
             let failure = Box::new(failure(&key, &error, attempts, began));
             let archived = error.class == Class::Archived;
@@ -75,7 +75,7 @@ async fn look(context: &Arc<Context>, key: &Key, filter: &Filter) -> Result<Look
             Err(error) => error,
         };
         if error.class == Class::NotModified {
-            return Ok(Look::Ended(End::InStep));
+            return Ok(Look::Ended(End::InStep(false)));
         }
         if error.class == Class::NoSuchKey {
             return Ok(Look::Ended(End::Vanished));
@@ -90,13 +90,20 @@ async fn look(context: &Arc<Context>, key: &Key, filter: &Filter) -> Result<Look
     if !passes(filter, &source) {
         return Ok(Look::Filtered);
     }
-    if there.as_ref().is_some_and(|there| !differs(context, &source, there)) {
-        return Ok(Look::Ended(End::InStep));
-    }
-    let task = Task { source, seen: there.map(|there| there.etag), ask: false };
+    let decision = match &there {
+        None => Decision::Copy,
+        Some(there) => decide(context, &source, &opened.object, there),
+    };
+    let ask = match decision {
+        Decision::InStep => return Ok(Look::Ended(End::InStep(false))),
+        Decision::Copy => None,
+        Decision::Ask(ask) => Some(ask),
+    };
+    let task = Task { source, seen: there.map(|there| there.etag), ask };
     let plain = context.destination.known.trailers() == Some(false);
     let mut state = State::new(task, plain);
-    state.opened = Mutex::new(Some(opened));
+    // Most of what is asked about more closely is not read.
+    state.opened = Mutex::new(Some(opened).filter(|_| ask.is_none()));
     Ok(Look::Differs(Box::new(state)))
 }
 
@@ -111,16 +118,23 @@ fn in_step_etag(mode: CompareMode, there: &Object) -> Option<String> {
     (!etag.is_empty()).then(|| etag.to_owned())
 }
 
-/// Whether the two sides differ, as a scan would decide, with the stamp at hand.
-fn differs(context: &Context, source: &Found, there: &Object) -> bool {
+/// What a scan would decide, with what both sides have answered at hand.
+fn decide(context: &Context, source: &Found, object: &Object, there: &Object) -> Decision {
     let destination = found(&source.key, there);
+    let stamped = there.attributes.metadata.get(STAMP);
+    let stamped = stamped.is_some_and(|stamped| *stamped == stamp(&source.etag, source.modified));
+    let same_etag = !source.etag.is_empty() && source.etag == there.etag;
     match compare::decide(context.compare, source, &destination, context.kinds()) {
-        Some(Decision::InStep) => false,
-        Some(Decision::AskStamp) => {
-            let stamped = there.attributes.metadata.get(STAMP);
-            stamped.is_none_or(|stamped| *stamped != stamp(&source.etag, source.modified))
+        Decision::Ask(Ask::Stamp) if !stamped => Decision::Copy,
+        Decision::Ask(Ask::Stamp) if context.compare == CompareMode::Full => {
+            Decision::Ask(Ask::Carried)
         }
-        Some(Decision::Copy) | None => true,
+        Decision::Ask(Ask::Stamp) => Decision::InStep,
+        Decision::Ask(Ask::Checksums) => {
+            let equal = compare::by_checksums(&object.checksums, &there.checksums);
+            if equal.unwrap_or(same_etag || stamped) { Decision::InStep } else { Decision::Copy }
+        }
+        other => other,
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) async fn copy(
     server_side: bool,
 ) -> Result<Copied, Fault> {
     let permit = context.source.limiter.acquire().await;
+    carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     drop(permit);
     let reproduced = layout.as_source && context.kinds().destination == Some(EtagKind::Md5);

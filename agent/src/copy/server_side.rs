@@ -3,38 +3,74 @@
 use tokio::time::Instant;
 
 use super::{By, Copied, Fault, STALLED, State, carry, look, single};
-use crate::s3::{Class, Condition, CopyRequest, Operation};
+use crate::s3::{Class, Condition, CopyRequest, Error, Operation, Written};
+use crate::work::Lost;
 use crate::worker::context::Context;
+
+/// A copy that was answered.
+pub(super) struct Sent {
+    written: Written,
+    stalled: bool,
+}
 
 /// Copies an object inside S3.
 pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied, Fault> {
     let destination = &context.destination;
     let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
     let stamped = stamp.is_some();
-    let replace = match stamp {
-        // Metadata is replaced as a whole, so it must be read first.
-        Some(stamp) => {
-            let object = super::head_source(context, state, None).await?;
-            Some(carry::attributes(context, &object, Some(stamp)))
-        }
-        None => None,
-    };
-    let mut request = CopyRequest {
+    let replace = replacement(context, state, stamp).await?;
+    let request = CopyRequest {
         source_bucket: context.source.bucket.clone(),
         source_key: context.source.full(&state.source.key),
         source_if_match: state.source.etag.clone(),
         key: destination.full(&state.source.key),
         replace,
+        replace_tags: None,
         storage_class: carry::storage_class(context, Some(state.source.storage_class.clone())),
         encryption: carry::encryption(context),
-        condition: Condition::None,
+        condition: destination.condition_of_copy(state.seen.as_deref()),
     };
+    match send(context, request).await? {
+        Ok(answered) => sent(context, state, answered, stamped).await,
+        Err(error) => Err(refused(context, error, state)),
+    }
+}
+
+/// The metadata to write instead of the source's own, when S3 would not carry all of it. It is replaced as a whole, so
+/// it must be read first. S3 leaves out the website redirect, which only a HEAD shows: it is looked for where it is
+/// usual, on objects without bytes.
+async fn replacement(
+    context: &Context,
+    state: &State,
+    stamp: Option<String>,
+) -> Result<Option<crate::s3::Attributes>, Fault> {
+    if stamp.is_none() && state.source.size > 0 {
+        return Ok(None);
+    }
+    let object = super::head_source(context, state, None).await?;
+    if stamp.is_none() && object.attributes.website_redirect.is_none() {
+        return Ok(None);
+    }
+    carry::all_readable(context, state, &object)?;
+    Ok(Some(carry::attributes(context, &object, stamp)))
+}
+
+/// Sends a copy. The first into a bucket also learns whether its condition is honoured.
+pub(super) async fn send(
+    context: &Context,
+    mut request: CopyRequest,
+) -> Result<Result<Sent, Box<Error>>, Lost> {
+    let destination = &context.destination;
     let mut first_copy = destination.known.first_copy().await;
-    request.condition = destination.condition_of_copy(state.seen.as_deref());
+    if destination.known.conditional_copies() == Some(false) {
+        // It was learned while this one waited for its turn.
+        request.condition = Condition::None;
+    }
     let permit = context.commit_permit().await?;
     let began = Instant::now();
     let answer = destination.once(Operation::Copy, destination.store.copy(request.clone())).await;
     drop(permit);
+    let stalled = began.elapsed() > STALLED;
     let written = match answer {
         Ok(written) => written,
         Err(error) => {
@@ -42,31 +78,42 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
                 // Nothing was written that could teach anything, so another copy may still learn.
                 **attempts -= 1;
             }
-            return Err(refused(context, error, state));
+            return Ok(Err(error));
         }
     };
     if let Some(first_copy) = first_copy {
+        let onto_itself =
+            request.source_bucket == destination.bucket && request.source_key == request.key;
+        if onto_itself {
+            // Else it would be refused for what it reads, not for what it writes over.
+            request.source_if_match.clone_from(&written.etag);
+        }
         request.condition = Condition::Absent;
         let again = destination.store.copy(request);
         single::learn_conditions(context, first_copy, Operation::Copy, again).await;
     }
     context.learn_encryption(destination, written.encryption.as_deref()).await;
+    Ok(Ok(Sent { written, stalled }))
+}
+
+/// What follows from a copy that was made.
+pub(super) async fn sent(
+    context: &Context,
+    state: &State,
+    sent: Sent,
+    stamped: bool,
+) -> Result<Copied, Fault> {
+    let Sent { written, stalled } = sent;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
     }
-    let stalled = began.elapsed() > STALLED;
-    Ok(Copied {
-        etag: written.etag,
-        bytes: state.source.size,
-        by: By::Copy,
-        stalled,
-        ..Copied::default()
-    })
+    let bytes = state.source.size;
+    Ok(Copied { etag: written.etag, bytes, by: By::Copy, stalled, ..Copied::default() })
 }
 
 /// What a refused copy means. A credential may be allowed to read and to write and yet not to copy, for example when
 /// a policy names the way a bucket is reached.
-fn refused(context: &Context, error: Box<crate::s3::Error>, state: &mut State) -> Fault {
+fn refused(context: &Context, error: Box<Error>, state: &mut State) -> Fault {
     if matches!(error.class, Class::Denied | Class::Unsupported) {
         context.no_server_side(&error.code);
         Fault::OtherWay

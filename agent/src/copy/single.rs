@@ -83,6 +83,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     expected
         .check(&digested)
         .map_err(|wrong| Fault::Failed(body::corrupt(source, &state.source.key, &wrong)))?;
+    carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     drop(permits);
 
@@ -122,6 +123,7 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
         }
     };
     let Opened { object, body, permits: _permits, bytes: _bytes } = opened;
+    carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     let expected = expected(context, state, &object);
     let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));

@@ -17,7 +17,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
-use aws_sdk_s3::types::{ChecksumType, EncodingType, MetadataDirective, OptionalObjectAttributes};
+use aws_sdk_s3::types::{
+    ChecksumType, EncodingType, MetadataDirective, OptionalObjectAttributes, TaggingDirective,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use s3sync_proto::model::Key;
 use tokio::sync::oneshot;
@@ -199,7 +201,7 @@ impl ObjectStore for AwsStore {
         let mut object = read::head(&head, length(about, head.content_length())?);
         if request.part_number.is_some() {
             // What is said of a part is not of the whole object.
-            object.checksum = None;
+            (object.checksum, object.checksums) = (None, Vec::new());
         }
         Ok(object)
     }
@@ -233,7 +235,7 @@ impl ObjectStore for AwsStore {
                 let message = format!("{wanted}* was asked for, {came:?} of {length} bytes came");
                 return Err(fail::ours(about, Cause::NotARequest, "wrong_range", message));
             }
-            object.checksum = None;
+            (object.checksum, object.checksums) = (None, Vec::new());
         }
         let request_id = answer.request_id().unwrap_or_default().to_owned();
         let bucket = self.bucket.clone();
@@ -286,6 +288,13 @@ impl ObjectStore for AwsStore {
         let copy = match &request.replace {
             Some(replace) => {
                 attributes!(copy, *replace).metadata_directive(MetadataDirective::Replace)
+            }
+            None => copy,
+        };
+        let copy = match &request.replace_tags {
+            // Without a header, no tags.
+            Some(tags) => {
+                copy.set_tagging(write::tagging(tags)).tagging_directive(TaggingDirective::Replace)
             }
             None => copy,
         };

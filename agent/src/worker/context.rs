@@ -132,6 +132,28 @@ impl Context {
         self.one_place && self.engine.refuses(&self.pair)
     }
 
+    /// Whether the destination has refused lately to copy an object onto itself.
+    pub(crate) fn copies_onto_itself_refused(&self) -> bool {
+        self.engine.refuses(&self.destination_twice())
+    }
+
+    /// The destination refused to copy an object onto itself; for a while that is not asked for.
+    pub(crate) fn refuse_copies_onto_itself(&self, code: &str) {
+        if self.engine.refuse(&self.destination_twice()) {
+            let bucket = &self.destination.bucket;
+            tracing::warn!(
+                code,
+                bucket,
+                "objects cannot be copied onto themselves; they are copied anew"
+            );
+        }
+    }
+
+    fn destination_twice(&self) -> Pair {
+        let [_, destination] = &self.pair;
+        [destination.clone(), destination.clone()]
+    }
+
     /// S3 refused to copy by itself; bytes between these two buckets go through this agent for a while.
     pub(crate) fn no_server_side(&self, code: &str) {
         if self.engine.refuse(&self.pair) {

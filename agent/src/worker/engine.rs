@@ -26,6 +26,8 @@ pub struct Settings {
     pub bytes: u64,
     /// Objects up to this size travel as one GET and one PUT.
     pub single_up_to: u64,
+    /// Objects up to this size are copied inside S3 by one request, where they are.
+    pub copy_up_to: u64,
     /// Smallest part of larger ones.
     pub usual_part: u64,
     /// Parts of one object in flight.
@@ -63,6 +65,7 @@ impl Default for Settings {
             requests_per_endpoint: MAX_REQUESTS,
             bytes: MAX_BYTES,
             single_up_to: choose::SINGLE_UP_TO,
+            copy_up_to: choose::MAX_PART,
             usual_part: choose::USUAL_PART,
             parts_per_object: 8,
             // Within the 30 s that service managers give a process to end.

@@ -203,8 +203,7 @@ impl Driver {
         let context = &self.context;
         let decision = match &destination {
             None => Decision::Copy,
-            Some(found) => compare::decide(context.compare, &source, found, context.kinds())
-                .expect("other modes were refused before"),
+            Some(found) => compare::decide(context.compare, &source, found, context.kinds()),
         };
         let listed = Counters { listed: 1, ..Counters::default() };
         match decision {
@@ -215,9 +214,12 @@ impl Driver {
                 let settled = copy::archived::settled(&source);
                 self.frontier.add_settled(source.key, settled);
             }
-            Decision::Copy | Decision::AskStamp => {
+            Decision::Copy | Decision::Ask(_) => {
                 let seen = destination.map(|found| found.etag);
-                let ask = decision == Decision::AskStamp;
+                let ask = match decision {
+                    Decision::Ask(ask) => Some(ask),
+                    Decision::InStep | Decision::Copy => None,
+                };
                 let ticket = self.frontier.open(source.key.clone());
                 let context = Arc::clone(&self.context);
                 self.copying += 1;

@@ -63,11 +63,7 @@ fn notes(totals: &Counters) -> impl Iterator<Item = (String, String)> {
             "repaired",
             "of the copied had the right bytes; only what they carry was not in step",
         ),
-        (
-            totals.tags_unread,
-            "warning",
-            "of the copied may lack tags: those of the source could not be read",
-        ),
+        (totals.tags_unread, "warning", "keys may lack tags, which could not be read"),
         (totals.archived, "archived", "must be restored at the source before a run can copy them"),
         (totals.extra, "extra", "destination keys the source does not have"),
     ];

@@ -41,7 +41,7 @@ pub struct Counters {
     pub server_side_refused: u64,
     /// Of the copied, those whose bytes were in step and only what they carry was not.
     pub repaired: u64,
-    /// Of the copied, those of which it is not known whether they have tags: the source's could not be read.
+    /// Keys of which it is not known whether their tags are in step, since tags could not be read.
     pub tags_unread: u64,
 }
 

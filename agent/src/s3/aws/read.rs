@@ -12,7 +12,7 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumType, CopyPartResult, EncodingType, RestoreStatus};
 use s3sync_proto::model::{Key, Timestamp};
 
-use crate::s3::{Algorithm, Attributes, Checksum, Object, Written, text};
+use crate::s3::{Algorithm, Attributes, Checksum, Object, StoredChecksum, Written, text};
 
 /// Takes the checksum of the whole object from an answer. One that is combined of parts says nothing to us. Servers
 /// older than checksum types send none; then the form tells, since combined ones end in `-N`.
@@ -59,6 +59,21 @@ macro_rules! object {
             modified: answer.last_modified().map(timestamp).unwrap_or_default(),
             version_id: answer.version_id().map(str::to_owned),
             checksum: checksum!(answer),
+            checksums: stored_checksums(
+                answer.checksum_type(),
+                [
+                    ("CRC64NVME", answer.checksum_crc64_nvme()),
+                    ("CRC32C", answer.checksum_crc32_c()),
+                    ("CRC32", answer.checksum_crc32()),
+                    ("SHA1", answer.checksum_sha1()),
+                    ("SHA256", answer.checksum_sha256()),
+                    ("SHA512", answer.checksum_sha512()),
+                    ("MD5", answer.checksum_md5()),
+                    ("XXHASH64", answer.checksum_xxhash64()),
+                    ("XXHASH3", answer.checksum_xxhash3()),
+                    ("XXHASH128", answer.checksum_xxhash128()),
+                ],
+            ),
             attributes,
             tag_count: count(answer.tag_count()),
             parts_count: count(answer.parts_count()),
@@ -148,6 +163,22 @@ pub(super) fn whole_checksum(
         .find_map(|(algorithm, value)| Some((algorithm, value?)))
         .filter(|(_, value)| !value.contains('-'))
         .map(|(algorithm, value)| Checksum { algorithm, value: value.to_owned() })
+}
+
+/// All checksums an answer has.
+fn stored_checksums(
+    kind: Option<&ChecksumType>,
+    values: [(&'static str, Option<&str>); 10],
+) -> Vec<StoredChecksum> {
+    let values = values.into_iter().filter_map(|(algorithm, value)| Some((algorithm, value?)));
+    values
+        .map(|(algorithm, value)| StoredChecksum {
+            algorithm,
+            value: value.to_owned(),
+            whole: kind.is_none_or(|kind| *kind == ChecksumType::FullObject)
+                && !value.contains('-'),
+        })
+        .collect()
 }
 
 fn metadata(all: Option<&HashMap<String, String>>) -> BTreeMap<String, String> {

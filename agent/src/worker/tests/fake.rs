@@ -69,6 +69,8 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
+    /// Does not keep website redirects.
+    pub(super) forgets_redirects: bool,
     /// Does not tell how many tags an object has.
     pub(super) silent_of_tags: bool,
     clock: i64,
@@ -170,11 +172,16 @@ impl Fake {
     fn object(&self, stored: &Stored) -> Object {
         let silent_of_tags = self.with(|c| c.silent_of_tags);
         let whole = stored.parts.is_empty() && self.nature.checksums;
+        let checksum = whole.then(|| Crc::of(Algorithm::Crc64Nvme, &stored.bytes).encode());
         Object {
             length: stored.bytes.len() as u64,
             etag: stored.etag.clone(),
             modified: stored.modified,
-            checksum: whole.then(|| Crc::of(Algorithm::Crc64Nvme, &stored.bytes).encode()),
+            checksums: checksum.clone().map_or_else(Vec::new, |checksum| {
+                let value = checksum.value;
+                vec![StoredChecksum { algorithm: "CRC64NVME", value, whole: true }]
+            }),
+            checksum,
             attributes: stored.attributes.clone(),
             tag_count: (!silent_of_tags).then(|| u32::try_from(stored.tags.len()).unwrap()),
             encryption: (!self.nature.md5_etags).then(|| "aws:kms".to_owned()),
@@ -235,10 +242,19 @@ impl Contents {
         };
         let modified = Timestamp::from_micros(self.clock * 1_000_000);
         let (tags, parts) = (Vec::new(), Vec::new());
+        let mut attributes = attributes;
+        if self.forgets_redirects {
+            attributes.website_redirect = None;
+        }
         let stored = Stored { bytes, etag, modified, attributes, tags, parts };
         self.history.push((key.clone(), stored.bytes.clone()));
         self.objects.insert(key.clone(), stored.clone());
         stored
+    }
+
+    /// Time passes for what is stored from now on.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.clock += i64::try_from(time.as_secs()).unwrap();
     }
 
     pub(super) fn open_upload(&mut self, key: &str, at: Timestamp) -> String {
@@ -393,14 +409,26 @@ impl ObjectStore for Fake {
     async fn copy(&self, request: CopyRequest) -> Result<Written, Error> {
         let key = &request.key;
         let fault = self.begin(Operation::Copy, key).await?;
-        let source = self.source.lock().unwrap().clone().expect("told where to copy from");
-        let from = source.look(&request.source_key, Operation::Copy)?;
+        let onto_itself = request.source_key == request.key;
+        let from = if onto_itself {
+            self.look(&request.source_key, Operation::Copy)?
+        } else {
+            let source = self.source.lock().unwrap().clone().expect("told where to copy from");
+            source.look(&request.source_key, Operation::Copy)?
+        };
         if from.etag != request.source_if_match {
             return Err(error(Class::Precondition, Operation::Copy, key));
         }
         self.check(&request.condition, key, Operation::Copy)?;
-        let attributes = request.replace.unwrap_or(from.attributes);
-        let stored = self.with(|c| c.store(self.nature, key, from.bytes, attributes));
+        // As S3 does: the redirect is the one thing that is not copied.
+        let kept = Attributes { website_redirect: None, ..from.attributes };
+        let attributes = request.replace.unwrap_or(kept);
+        let stored = self.with(|c| {
+            let mut stored = c.store(self.nature, key, from.bytes, attributes);
+            stored.tags = request.replace_tags.unwrap_or(from.tags);
+            c.objects.insert(key.clone(), stored.clone());
+            stored
+        });
         Self::answer(fault, Operation::Copy, key, self.written(&stored))
     }
 

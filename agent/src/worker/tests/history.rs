@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use s3sync_proto::model::Key;
+use s3sync_proto::model::{CompareMode, Key};
 
 use super::fake::{Contents, Fault, Nature};
 use super::{Bench, IN_PARTS, KMS, MD5, OLD, PLAIN, STREAMED, WILD, orders, pattern};
@@ -48,10 +48,16 @@ fn somebody_writes(
     }
 }
 
-async fn one_history(seed: u64, source: Nature, destination: Nature, server_side: bool) {
+async fn one_history(
+    seed: u64,
+    source: Nature,
+    destination: Nature,
+    server_side: bool,
+    compare: CompareMode,
+) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut bench = Bench::new(source, destination);
-    bench.server_side = server_side;
+    (bench.server_side, bench.compare) = (server_side, compare);
     for n in 0..KEYS {
         bench.source.store(&format!("from/{n:02}"), pattern(n, size(&mut rng)));
     }
@@ -185,7 +191,11 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_history_ends_equal_and_nothing_was_ever_torn(seed in any::<u64>(), natures in 0..8_usize) {
+    fn any_history_ends_equal_and_nothing_was_ever_torn(
+        seed in any::<u64>(), natures in 0..8_usize, modes in 0..4_usize,
+    ) {
+        use CompareMode::{Checksum, Default, Full};
+        let compare = [Default, Default, Checksum, Full][modes];
         let (source, destination, server_side) = [
             (MD5, MD5, false),
             (PLAIN, MD5, false),
@@ -201,7 +211,7 @@ proptest! {
             .start_paused(true)
             .build()
             .unwrap();
-        runtime.block_on(one_history(seed, source, destination, server_side));
+        runtime.block_on(one_history(seed, source, destination, server_side, compare));
     }
 
     #[test]

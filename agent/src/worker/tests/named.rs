@@ -9,7 +9,7 @@ use s3sync_proto::model::{Counters, Key, Work};
 
 impl Bench {
     /// One holder looks at the keys; returns what it counted.
-    async fn look_at(&mut self, keys: &[&str]) -> Counters {
+    pub(super) async fn look_at(&mut self, keys: &[&str]) -> Counters {
         let keys = keys.iter().map(|key| Key::from(*key)).collect();
         self.hold_work(Work::Keys(keys)).await;
         self.finish_run()

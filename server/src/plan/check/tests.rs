@@ -99,14 +99,12 @@ fn problems(catalogue: &Catalogue, job: &JobSpec) -> Vec<String> {
 fn everything_wrong_is_told_at_once() {
     let mut job = job("nowhere:src/a/", &["usw2:dst/a/", "use1:dst/a/b/", "gone:x/"]);
     job.deletes.mode = DeleteMode::Mirror;
-    job.compare = CompareMode::Full;
     assert_eq!(
         problems(&catalogue(), &job),
         [
             "source.endpoint: there is no endpoint nowhere; known are cnn1, minio, use1, usw2",
             "destinations[2].endpoint: there is no endpoint gone; known are cnn1, minio, use1, usw2",
             "deletes.policy: is not supported by this version; use keep",
-            "compare: is not supported by this version; use default, size or etag",
             "destinations[1]: overlaps destinations[0]; use another bucket or prefix",
         ]
     );

@@ -1,7 +1,7 @@
 //! Pure. What the contract has and this version does not do yet. It is refused, never ignored. A feature that lands
 //! removes its line.
 
-use s3sync_proto::model::{CompareMode, DeleteMode, Filter, JobSpec, Limits, Violation};
+use s3sync_proto::model::{DeleteMode, Filter, JobSpec, Limits, Violation};
 
 /// Whether a job asks for it, the field, and what to use instead.
 type Missing = (fn(&JobSpec) -> bool, &'static str, &'static str);
@@ -16,11 +16,6 @@ const MISSING: &[Missing] = &[
     (|job| job.events.is_some(), "events", "leave it out"),
     (|job| job.filter != Filter::default(), "filter", "leave it out, or narrow the prefix"),
     (|job| job.limits != Limits::default(), "limits", "set limits in the agents' configuration"),
-    (
-        |job| matches!(job.compare, CompareMode::Checksum | CompareMode::Full),
-        "compare",
-        "use default, size or etag",
-    ),
 ];
 
 pub(super) fn check(job: &JobSpec) -> Vec<Violation> {

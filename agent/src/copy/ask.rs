@@ -1,0 +1,173 @@
+//! Asks both sides for what listings do not tell: stamps, stored checksums, what an object carries. Where only that is
+//! not in step, it is repaired without moving a byte if the destination can copy an object onto itself.
+
+use super::{Copied, Fault, State, carry, look, server_side};
+use crate::compare::drift::{drift, same_tags};
+use crate::compare::{Ask, by_checksums};
+use crate::s3::{Attributes, Class, CopyRequest, Object, Operation};
+use crate::worker::context::Context;
+use s3sync_proto::model::CompareMode;
+
+/// What was found.
+pub(super) enum Answer {
+    InStep,
+    /// It is to be copied.
+    Copy,
+    /// The bytes are in step, and now what the object carries is as well.
+    Repaired(Copied),
+}
+
+/// What the source carries, when the destination was found to carry something else.
+pub(super) struct Carried {
+    attributes: Attributes,
+    tags: Option<Vec<(String, String)>>,
+}
+
+/// Asks, and repairs what can be repaired by itself.
+pub(super) async fn answer(
+    context: &Context,
+    state: &mut State,
+    ask: Ask,
+) -> Result<Answer, Fault> {
+    let listed = state.seen.clone();
+    let Some(destination) = look::destination(context, state).await? else {
+        return Ok(Answer::Copy);
+    };
+    let in_step = look::in_step(state, &destination);
+    let same_size = destination.length == state.source.size;
+    match ask {
+        Ask::Stamp if !in_step => Ok(Answer::Copy),
+        Ask::Stamp if context.compare != CompareMode::Full => Ok(Answer::InStep),
+        Ask::Checksums => {
+            let source = super::head_source(context, state, None).await?;
+            let equal = by_checksums(&source.checksums, &destination.checksums);
+            let in_step = same_size && equal.unwrap_or(in_step);
+            Ok(if in_step { Answer::InStep } else { Answer::Copy })
+        }
+        // Written over since it was listed, and not by a copy of this source.
+        Ask::Carried if !in_step && (listed != state.seen || !same_size) => Ok(Answer::Copy),
+        Ask::Stamp | Ask::Carried => carried(context, state, &destination).await,
+    }
+}
+
+/// Compares what both sides carry. Their bytes are in step.
+async fn carried(
+    context: &Context,
+    state: &mut State,
+    destination: &Object,
+) -> Result<Answer, Fault> {
+    let source = super::head_source(context, state, None).await?;
+    carry::all_readable(context, state, &source)?;
+    let drifted = drift(&source.attributes, &destination.attributes);
+    let permit = context.source.limiter.acquire().await;
+    let tags = carry::tags_of(context, &context.source, state, source.tag_count).await?;
+    drop(permit);
+    state.tags_unread = tags.is_none();
+    let tags_differ = match &tags {
+        Some(tags) => differ(context, state, tags, destination.tag_count).await?,
+        None => false,
+    };
+    if drifted.is_empty() && !tags_differ {
+        return Ok(Answer::InStep);
+    }
+    tracing::debug!(key = %state.source.key, ?drifted, tags_differ, "carries other things");
+    let repaired = onto_itself(context, state, &source, destination, tags.clone()).await;
+    state.carried = Some(Box::new(Carried { attributes: source.attributes, tags }));
+    match repaired? {
+        Some(copied) => Ok(Answer::Repaired(copied)),
+        None => Ok(Answer::Copy),
+    }
+}
+
+async fn differ(
+    context: &Context,
+    state: &mut State,
+    tags: &[(String, String)],
+    count: Option<u32>,
+) -> Result<bool, Fault> {
+    if count.is_some_and(|count| count as usize != tags.len()) {
+        return Ok(true);
+    }
+    let side = &context.destination;
+    let permit = side.limiter.acquire().await;
+    let there = carry::tags_of(context, side, state, count).await?;
+    drop(permit);
+    state.tags_unread = there.is_none();
+    Ok(there.is_some_and(|there| !same_tags(tags, &there)))
+}
+
+/// Has the destination copy the object onto itself with what the source carries. The write holds a condition, and so
+/// does the read: what is written over is what was looked at. `None`: it cannot, so the bytes must travel again.
+async fn onto_itself(
+    context: &Context,
+    state: &mut State,
+    source: &Object,
+    destination: &Object,
+    tags: Option<Vec<(String, String)>>,
+) -> Result<Option<Copied>, Fault> {
+    let side = &context.destination;
+    let can = destination.length <= context.engine.settings.copy_up_to
+        && side.known.conditional_copies() != Some(false)
+        && !context.copies_onto_itself_refused()
+        && !destination.etag.is_empty()
+        && !destination.is_archived();
+    if !can {
+        return Ok(None);
+    }
+    let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
+    let stamped = stamp.is_some();
+    let of_source = source.attributes.storage_class.clone();
+    let request = CopyRequest {
+        source_bucket: side.bucket.clone(),
+        source_key: side.full(&state.source.key),
+        source_if_match: destination.etag.clone(),
+        key: side.full(&state.source.key),
+        replace: Some(carry::attributes(context, source, stamp)),
+        replace_tags: tags,
+        storage_class: carry::storage_class(context, of_source),
+        encryption: carry::encryption(context),
+        condition: side.condition_of_copy(Some(&destination.etag)),
+    };
+    match server_side::send(context, request).await? {
+        Ok(sent) => server_side::sent(context, state, sent, stamped).await.map(Some),
+        Err(error) => match error.class {
+            Class::Denied | Class::Unsupported => {
+                context.refuse_copies_onto_itself(&error.code);
+                Ok(None)
+            }
+            Class::Permanent | Class::Archived => Ok(None),
+            Class::NoSuchKey | Class::NotFound => Err(Fault::Changed(error)),
+            Class::Throttled
+            | Class::Transient
+            | Class::Precondition
+            | Class::NotModified
+            | Class::NoSuchUpload
+            | Class::Corrupt => Err(Fault::from_commit(error, state)),
+        },
+    }
+}
+
+/// Makes sure that the destination kept what was repaired; else each run would do it again and call it a success.
+///
+/// # Errors
+/// A failure that names what it does not keep.
+pub(super) async fn kept(context: &Context, state: &mut State, written: &str) -> Result<(), Fault> {
+    let Some(carried) = state.carried.take() else { return Ok(()) };
+    let Some(destination) = look::destination(context, state).await? else { return Ok(()) };
+    if destination.etag != written {
+        // Somebody else's; the next run looks at it.
+        return Ok(());
+    }
+    let mut lost = drift(&carried.attributes, &destination.attributes);
+    let tags = carried.tags.map(|tags| tags.len());
+    if tags.is_some() && destination.tag_count.is_some_and(|count| Some(count as usize) != tags) {
+        lost.push("tags".to_owned());
+    }
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("the bytes are in step, but the destination does not keep: {}", lost.join(", "));
+    let (side, key) = (&context.destination, &state.source.key);
+    Err(Fault::Failed(side.error(Class::Permanent, Operation::Head, key, "not_kept", message)))
+}
