@@ -29,7 +29,7 @@ pub use queue::{Queue, QueueSpec};
 pub use run::{DestinationProgress, Run, RunState, Trigger};
 pub use time::Timestamp;
 pub use work::{
-    Ack, Assignment, FEATURE_KEYS, FromAgent, Held, Hello, Lease, MAX_KEY_BYTES_PER_WORK,
-    MAX_KEYS_PER_WORK, Outcome, SplitProposal, State, ToAgent, Upload, UploadIntent, Verdict,
-    Welcome, Work, WorkReport,
+    Ack, Assignment, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Lease,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Outcome, SplitProposal, State, ToAgent, Upload,
+    UploadIntent, Verdict, Welcome, Work, WorkReport,
 };

@@ -2,11 +2,13 @@
 
 pub mod check;
 mod cuts;
+mod needs;
 mod outcome;
 mod place;
 mod split;
 
 pub use cuts::kept_cuts;
+pub use needs::needs;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};
 pub use split::{MAX_SPLIT_REQUESTS, splits};

@@ -390,6 +390,8 @@ pub struct RangeView {
     pub held: Held,
     /// What kind of work it is.
     pub kind: WorkKind,
+    /// Features an agent must know to do it.
+    pub needs: Vec<&'static str>,
     /// The run it is of.
     pub run: RunName,
     /// Where objects come from.

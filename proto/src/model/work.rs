@@ -185,6 +185,9 @@ pub const MAX_KEY_BYTES_PER_WORK: usize = 64 * 1024;
 /// Feature of agents that can look at named keys.
 pub const FEATURE_KEYS: &str = "keys";
 
+/// Name of the feature of agents that compare stored checksums and what objects carry.
+pub const FEATURE_COMPARE: &str = "compare";
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {

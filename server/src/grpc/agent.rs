@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, FEATURE_KEYS, FromAgent, Held, Hello, Lease, Name, State, ToAgent, Verdict, Welcome,
+    Ack, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Lease, Name, State, ToAgent,
+    Verdict, Welcome,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -23,7 +24,7 @@ use crate::store::{Error, OpenSession, SessionId};
 /// Versions of the protocol this server speaks.
 const PROTOCOL: (u32, u32) = (1, 1);
 /// What this server can do beyond the version.
-const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS];
+const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for an agent. One that lets more pile up does not read its stream.

@@ -79,13 +79,14 @@ fn in_turns(ready: &[RangeView]) -> Vec<&RangeView> {
 
 /// What keeps an agent from ever doing a range, whatever its load.
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
-    let needs = match range.kind {
-        WorkKind::Keys if !range.reap => Some(FEATURE_KEYS),
-        WorkKind::Keys | WorkKind::Range => None,
+    let of_kind = match range.kind {
+        WorkKind::Keys => Some(FEATURE_KEYS),
+        WorkKind::Range => None,
     };
-    if let Some(feature) = needs
-        && !session.features.iter().any(|known| known == feature)
-    {
+    // Uploads are aborted in the same way whatever the work was.
+    let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);
+    let unknown = |feature: &&str| !session.features.iter().any(|known| known == feature);
+    if let Some(feature) = needs.into_iter().find(unknown) {
         return Some(format!("does not know the feature {feature}; update it"));
     }
     let labels = &range.destination.agent_labels;

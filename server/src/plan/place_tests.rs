@@ -17,6 +17,7 @@ fn range(id: u64, run: u64, endpoint: &str) -> RangeView {
     RangeView {
         held: Held { id, epoch: 0 },
         kind: WorkKind::Range,
+        needs: Vec::new(),
         run: RunName { job: "media".parse().unwrap(), number: run },
         source: location("usw2", "source"),
         destination: Destination {
@@ -154,4 +155,19 @@ proptest! {
         again.sort_by_key(|grant| grant.held);
         prop_assert_eq!(grants, again);
     }
+}
+
+#[test]
+fn work_goes_only_to_agents_that_know_what_it_needs() {
+    let mut needing = range(1, 1, "cnn1");
+    needing.needs = vec!["something-new"];
+    let mut snapshot = Snapshot {
+        ready: vec![needing],
+        sessions: vec![session(1, "a", &["usw2", "cnn1"], 4)],
+        ..Snapshot::default()
+    };
+    assert!(place(&snapshot).grants.is_empty());
+    assert!(reason(&snapshot).contains("a does not know the feature something-new; update it"));
+    snapshot.sessions[0].features.push("something-new".to_owned());
+    assert_eq!(place(&snapshot).grants.len(), 1);
 }

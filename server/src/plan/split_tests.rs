@@ -16,6 +16,7 @@ fn range(id: u64) -> RangeView {
     RangeView {
         held: Held { id, epoch: 1 },
         kind: WorkKind::Range,
+        needs: Vec::new(),
         run: RunName { job: "media".parse().unwrap(), number: 1 },
         source: location("e"),
         destination: Destination {

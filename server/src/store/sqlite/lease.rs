@@ -14,6 +14,7 @@ use super::row::{
     CANCELLING, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32, word,
 };
 use super::{keys, runs, sessions};
+use crate::plan::needs;
 use crate::store::{
     Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot, WorkKind,
 };
@@ -124,6 +125,7 @@ fn view(
     Ok(RangeView {
         held: Held { id: uint(row.id), epoch: uint(row.epoch) },
         kind: row.kind,
+        needs: needs(spec),
         run: RunName { job: name(&row.job)?, number: uint(row.number) },
         source: spec.source.clone(),
         destination,

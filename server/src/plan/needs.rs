@@ -1,0 +1,13 @@
+//! Pure. What an agent must know beyond the protocol to do the work of a job as it is meant.
+
+use s3sync_proto::model::{CompareMode, FEATURE_COMPARE, JobSpec};
+
+/// Names of the features that work of a job needs. An agent without one of them gets none of it.
+#[must_use]
+pub fn needs(spec: &JobSpec) -> Vec<&'static str> {
+    let compare = match spec.compare {
+        CompareMode::Checksum | CompareMode::Full => Some(FEATURE_COMPARE),
+        CompareMode::Default | CompareMode::Size | CompareMode::Etag => None,
+    };
+    compare.into_iter().collect()
+}
