@@ -91,7 +91,7 @@ pub fn decide(mode: CompareMode, source: &Found, destination: &Found, kinds: Kin
         CompareMode::Full => match by_kind(source, destination, kinds) {
             Decision::InStep => Decision::Ask(Ask::Carried),
             // A stamp that matches leads on to what is carried.
-            other => other,
+            differs @ (Decision::Copy | Decision::Ask(_)) => differs,
         },
     }
 }

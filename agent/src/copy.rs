@@ -301,6 +301,7 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         single_up_to: context.engine.settings.single_up_to,
         copy_up_to: context.engine.settings.copy_up_to,
         usual_part: context.engine.settings.usual_part,
+        round_trip: context.round_trip(),
         max_object: context.max_object,
         source_layout: None,
         whole_body_only: false,

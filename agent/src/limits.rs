@@ -3,6 +3,7 @@
 //! Whoever holds permits of requests asks for no more of them, and bytes are asked for before requests. So nobody
 //! waits for what is held by somebody who waits.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,35 @@ pub struct Permit {
 pub struct ByteBudget {
     units: Arc<Semaphore>,
     max: u32,
+}
+
+/// The shortest time a request to one endpoint took: about a round trip, whatever the load was.
+#[derive(Debug)]
+pub struct RoundTrip(AtomicU64);
+
+// === impl RoundTrip ===
+
+impl RoundTrip {
+    /// Notes how long a request took.
+    pub fn took(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.fetch_min(micros, Ordering::Relaxed);
+    }
+
+    /// The shortest so far; zero before the first.
+    #[must_use]
+    pub fn shortest(&self) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            u64::MAX => Duration::ZERO,
+            micros => Duration::from_micros(micros),
+        }
+    }
+}
+
+impl Default for RoundTrip {
+    fn default() -> Self {
+        Self(AtomicU64::new(u64::MAX))
+    }
 }
 
 // === impl Limiter ===
@@ -183,6 +213,16 @@ impl ByteBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_shortest_round_trip_counts() {
+        let round_trip = RoundTrip::default();
+        assert_eq!(round_trip.shortest(), Duration::ZERO);
+        for millis in [200, 180, 900] {
+            round_trip.took(Duration::from_millis(millis));
+        }
+        assert_eq!(round_trip.shortest(), Duration::from_millis(180));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn slowing_down_halves_once_a_second_and_grows_back_slowly() {

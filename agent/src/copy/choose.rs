@@ -1,5 +1,7 @@
 //! Pure. The one copy planner: how an object travels, and in which parts.
 
+use std::time::Duration;
+
 const MIB: u64 = 1024 * 1024;
 const GIB: u64 = 1024 * MIB;
 
@@ -23,6 +25,10 @@ pub const SINGLE_UP_TO: u64 = 16 * MIB;
 /// Smallest part we choose ourselves; what most tools use, so that layouts often agree.
 pub const USUAL_PART: u64 = 8 * MIB;
 
+/// Parts double in size with each doubling of the round trip above this: between the last byte of a part and the first of
+/// the next a connection stands still for about two round trips, and a window of a few MiB moves one usual part in as many.
+const USUAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+
 /// Parts grow up to this before there are more than [`FEW_PARTS`]: a part that fails is sent again as a whole.
 const LARGE_PART: u64 = 64 * MIB;
 
@@ -45,6 +51,8 @@ pub struct Facts {
     pub copy_up_to: u64,
     /// Smallest part to choose; below S3's own minimum only for servers that have another one.
     pub usual_part: u64,
+    /// The longer of the shortest round trips to both sides that were seen.
+    pub round_trip: Duration,
     /// Largest object the destination takes.
     pub max_object: u64,
     /// The source's part layout, when its ETag speaks of one.
@@ -102,10 +110,21 @@ pub fn choose(facts: Facts) -> Route {
     } else if size <= single_up_to.min(MAX_PART) || (facts.whole_body_only && size <= MAX_PART) {
         Route::Single
     } else {
-        let usual = facts.usual_part.min(LARGE_PART);
+        let usual = on_the_way(facts.usual_part, facts.round_trip).min(LARGE_PART);
         let part = size.div_ceil(FEW_PARTS).clamp(usual, LARGE_PART);
         Route::Parts(layout(facts, part))
     }
+}
+
+/// The usual part on a way of this length. In a few steps only, so that agents of one region choose the same.
+fn on_the_way(usual: u64, round_trip: Duration) -> u64 {
+    let mut part = usual;
+    let mut reached = USUAL_ROUND_TRIP;
+    while round_trip > reached && part < LARGE_PART {
+        part *= 2;
+        reached *= 2;
+    }
+    part
 }
 
 fn layout(facts: Facts, wanted: u64) -> Layout {
@@ -158,6 +177,7 @@ mod tests {
             single_up_to: SINGLE_UP_TO,
             copy_up_to: MAX_PART,
             usual_part: USUAL_PART,
+            round_trip: Duration::ZERO,
             max_object: MAX_OBJECT,
             source_layout: None,
             whole_body_only: false,
@@ -189,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn parts_grow_with_the_round_trip_and_with_the_size() {
+        let part = |millis, size| {
+            let round_trip = Duration::from_millis(millis);
+            layout_of(choose(Facts { round_trip, ..facts(size) })).part_size / MIB
+        };
+        let on_the_way = [0, 100, 101, 200, 201, 400, 401, 60_000].map(|ms| part(ms, GIB));
+        assert_eq!(on_the_way, [8, 8, 16, 16, 32, 32, 64, 64]);
+        // 1,000 parts of the usual size, of the largest we choose, and then as S3's limit has it.
+        let sizes = [8_000 * MIB, 8_001 * MIB, 64_000 * MIB, 640_000 * MIB, 640_001 * MIB];
+        assert_eq!(sizes.map(|size| part(0, size)), [8, 9, 64, 64, 65]);
+    }
+
+    #[test]
     fn the_sources_layout_is_taken_when_it_can_be() {
         let with = |size, parts, first_part| {
             let source_layout = Some(SourceLayout { parts, first_part });
@@ -210,10 +243,11 @@ mod tests {
             ],
             server_side in any::<bool>(),
             source in prop::option::of((1..20_000_u32, 0..6 * GIB)),
+            round_trip in (0..2_000_u64).prop_map(Duration::from_millis),
         ) {
             let source_layout =
                 source.map(|(parts, first_part)| SourceLayout { parts, first_part });
-            let route = choose(Facts { server_side, source_layout, ..facts(size) });
+            let route = choose(Facts { server_side, source_layout, round_trip, ..facts(size) });
             prop_assume!(route != Route::ServerSide);
             let layout = layout_of(route);
             prop_assert!(u64::from(layout.parts) <= MAX_PARTS && layout.part_size <= MAX_PART);

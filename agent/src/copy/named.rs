@@ -134,7 +134,7 @@ fn decide(context: &Context, source: &Found, object: &Object, there: &Object) ->
             let equal = compare::by_checksums(&object.checksums, &there.checksums);
             if equal.unwrap_or(same_etag || stamped) { Decision::InStep } else { Decision::Copy }
         }
-        other => other,
+        decided @ (Decision::InStep | Decision::Copy | Decision::Ask(Ask::Carried)) => decided,
     }
 }
 

@@ -53,6 +53,7 @@ impl Context {
             known: engine.known(facts),
             fixed_etags: spec.etags,
             meter: Arc::clone(&meter),
+            round_trip: engine.round_trip(&location.endpoint),
         };
         let Assignment { source, destination, source_endpoint, destination_endpoint, .. } =
             assignment;
@@ -92,6 +93,11 @@ impl Context {
                 return Ok(permit);
             }
         }
+    }
+
+    /// The longer of the two sides' round trips.
+    pub(crate) fn round_trip(&self) -> std::time::Duration {
+        self.source.round_trip.shortest().max(self.destination.round_trip.shortest())
     }
 
     pub(crate) fn kinds(&self) -> Kinds {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::known::Known;
 use crate::copy::choose;
-use crate::limits::{ByteBudget, Limiter, MAX_BYTES, MAX_REQUESTS};
+use crate::limits::{ByteBudget, Limiter, MAX_BYTES, MAX_REQUESTS, RoundTrip};
 
 /// How workers work. The defaults are for production; tests choose smaller ones.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +42,7 @@ pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) bytes: ByteBudget,
     limiters: Mutex<HashMap<Name, Arc<Limiter>>>,
+    round_trips: Mutex<HashMap<Name, Arc<RoundTrip>>>,
     known: Mutex<HashMap<(Name, String), Arc<Known>>>,
     /// Until when S3 is not asked to copy between two buckets by itself, since it refused.
     refused: Mutex<HashMap<Pair, Instant>>,
@@ -84,6 +85,7 @@ impl Engine {
             settings,
             bytes: ByteBudget::new(settings.bytes),
             limiters: Mutex::default(),
+            round_trips: Mutex::default(),
             known: Mutex::default(),
             refused: Mutex::default(),
         })
@@ -93,6 +95,11 @@ impl Engine {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         let limiter = limiters.entry(endpoint.clone());
         Arc::clone(limiter.or_insert_with(|| Limiter::new(self.settings.requests_per_endpoint)))
+    }
+
+    pub(crate) fn round_trip(&self, endpoint: &Name) -> Arc<RoundTrip> {
+        let mut round_trips = self.round_trips.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(round_trips.entry(endpoint.clone()).or_default())
     }
 
     /// Whether S3 has refused lately to copy between these two by itself.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use s3sync_proto::model::{EtagKind, Key};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::known::Known;
-use crate::limits::Limiter;
+use crate::limits::{Limiter, RoundTrip};
 use crate::meter::Meter;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Condition, Error, ObjectStore, Operation};
@@ -24,6 +25,7 @@ pub(crate) struct Side {
     /// What the endpoint's settings say of ETags.
     pub(crate) fixed_etags: Option<EtagKind>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) round_trip: Arc<RoundTrip>,
 }
 
 /// A request that failed as often as it is tried.
@@ -108,10 +110,12 @@ impl Side {
     ) -> Result<T, Box<Error>> {
         self.meter.count(operation);
         let span = tracing::debug_span!("request", operation = operation.name());
+        let began = Instant::now();
         let answer = request.instrument(span).await;
         match answer {
             Ok(answer) => {
                 self.limiter.succeeded();
+                self.round_trip.took(began.elapsed());
                 Ok(answer)
             }
             Err(error) => {
