@@ -3,6 +3,8 @@
 #![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
 #![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
 
+mod wire;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,12 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use md5::{Digest as _, Md5};
 use s3sync_proto::model::{Key, Timestamp};
 
-use crate::copy::digest::{Crc, content_md5, hex, multipart_etag};
+use crate::copy::digest::{Crc, hex, multipart_etag};
 use crate::s3::*;
+use wire::{body, error, read, verify};
 
 /// How one request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,59 +268,6 @@ impl Contents {
         self.uploads.insert(id.clone(), OpenFake { key, request, initiated: at, parts });
         id
     }
-}
-
-fn error(class: Class, operation: Operation, key: &Key) -> Error {
-    Error {
-        class,
-        operation,
-        bucket: "fake".into(),
-        key: key.clone(),
-        code: format!("{class:?}"),
-        message: "as told".into(),
-        request_id: "r1".into(),
-        status: None,
-    }
-}
-
-async fn read(body: PutBody, operation: Operation, key: &Key) -> Result<Bytes, Error> {
-    let (length, mut body) = match body {
-        PutBody::Bytes(bytes) => return Ok(bytes),
-        PutBody::Stream { length, body } => (length, body),
-    };
-    let mut all = Vec::new();
-    while let Some(chunk) = body.next().await {
-        all.extend_from_slice(&chunk.map_err(|_| error(Class::Transient, operation, key))?);
-    }
-    assert!(body.next().await.is_none(), "a body that ended may be asked once more");
-    assert_eq!(all.len() as u64, length, "a body is as long as announced");
-    Ok(all.into())
-}
-
-fn verify(verify: &Verify, bytes: &Bytes, op: Operation, key: &Key) -> Result<(), Error> {
-    let right = match verify {
-        Verify::Checksum(sent) => Crc::of(sent.algorithm, bytes).encode() == *sent,
-        Verify::ContentMd5(sent) => content_md5(bytes) == *sent,
-        Verify::Trailer(_) | Verify::Caller => true,
-    };
-    if right { Ok(()) } else { Err(error(Class::Corrupt, op, key)) }
-}
-
-/// A body in several chunks, spoiled as told.
-fn body(bytes: &Bytes, fault: Option<Fault>, key: &Key) -> Body {
-    let mut bytes = bytes.to_vec();
-    let mut end = Vec::new();
-    if fault == Some(Fault::CutBody) {
-        bytes.truncate(bytes.len() / 2);
-        end.push(Err(error(Class::Transient, Operation::Get, key)));
-    } else if fault == Some(Fault::WrongByte) && !bytes.is_empty() {
-        let at = bytes.len() / 3;
-        bytes[at] ^= 0x40;
-    }
-    let size = bytes.len().div_ceil(3).max(1);
-    let mut chunks: Vec<_> = bytes.chunks(size).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
-    chunks.append(&mut end);
-    futures_util::stream::iter(chunks).boxed()
 }
 
 #[async_trait]
