@@ -38,7 +38,7 @@ pub(crate) struct Page {
 /// Reads one page.
 pub(crate) async fn page(context: &Context, lane: Lane, place: Place) -> Result<Page, WorkError> {
     let side = side(context, lane);
-    let mut request = request(side, PAGE_KEYS);
+    let mut request = request(context, side, PAGE_KEYS);
     match place {
         Place::After(after) => request.start_after = start_after(side, after.as_ref()),
         Place::Token(token) => request.token = Some(token),
@@ -67,8 +67,10 @@ pub(crate) async fn find_cut(context: &Context, mut cut: Cut, until: Option<Key>
             Step::At(key) => return Some(key),
             Step::Decline => return None,
         };
-        let request =
-            ListRequest { start_after: start_after(side, Some(&place)), ..request(side, 1) };
+        let request = ListRequest {
+            start_after: start_after(side, Some(&place)),
+            ..request(context, side, 1)
+        };
         let list = side.call(Operation::List, || side.store.list(request.clone())).await.ok()?;
         let found = list.objects.into_iter().next().and_then(|listed| side.relative(listed.key));
         let inside = found.filter(|key| until.as_ref().is_none_or(|until| key <= until));
@@ -103,8 +105,10 @@ fn bad_listing(lane: Lane, key: &Key) -> WorkError {
     }
 }
 
-fn request(side: &Side, max_keys: u16) -> ListRequest {
-    ListRequest { prefix: Key::new(side.prefix.clone()), max_keys, ..ListRequest::default() }
+/// A request for keys that the filter may let through.
+fn request(context: &Context, side: &Side, max_keys: u16) -> ListRequest {
+    let prefix = side.full(context.filter.prefix());
+    ListRequest { prefix, max_keys, ..ListRequest::default() }
 }
 
 /// The full key to begin after. Nothing to say when that is the empty key: no object has it.

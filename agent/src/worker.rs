@@ -4,14 +4,14 @@
 pub(crate) mod context;
 mod engine;
 pub(crate) mod known;
-pub(crate) mod range;
+mod range;
 pub(crate) mod side;
 
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use s3sync_proto::model::{
-    Assignment, FailureClass, Filter, Key, KeyRange, Outcome, Upload, Work, WorkError,
+    Assignment, FailureClass, Key, KeyRange, Matcher, Outcome, Upload, Work, WorkError,
 };
 use tracing::Instrument as _;
 
@@ -74,11 +74,12 @@ async fn work(
     orders: Orders,
     engine: Arc<Engine>,
 ) -> Result<Outcome, Lost> {
-    if let Some(error) = refused(&assignment) {
-        return errored(&*desk, &assignment.work, error).await;
-    }
-    let context = Arc::new(Context::new(&assignment, sides, desk, engine));
-    let Assignment { uploads, work, filter, .. } = assignment;
+    let filter = match Matcher::new(&assignment.filter) {
+        Ok(filter) => filter,
+        Err(problem) => return errored(&*desk, &assignment.work, unsupported(&problem)).await,
+    };
+    let context = Arc::new(Context::new(&assignment, filter, sides, desk, engine));
+    let Assignment { uploads, work, .. } = assignment;
     // Before anything is copied: an upload that is left open must not be completed over what is written now.
     let in_range = |upload: &Upload| match &work {
         Work::Range { range, .. } => range.contains(&upload.key),
@@ -90,8 +91,8 @@ async fn work(
         .for_each_concurrent(ABORTS_AT_ONCE, |upload| copy::abort_left(&context, upload))
         .await;
     match work {
-        Work::Range { range, cursor } => range::run(context, range, cursor, filter, orders).await,
-        Work::Keys(keys) => range::run_keys(context, keys, filter, orders).await,
+        Work::Range { range, cursor } => range::run(context, range, cursor, orders).await,
+        Work::Keys(keys) => range::run_keys(context, keys, orders).await,
         Work::Reap => {
             let counters = context.meter.take();
             let progress = Progress {
@@ -108,16 +109,9 @@ async fn work(
 }
 
 /// Work that this version cannot do is refused, never done in another way.
-fn refused(assignment: &Assignment) -> Option<WorkError> {
-    let Filter { include, exclude, .. } = &assignment.filter;
-    if include.is_empty() && exclude.is_empty() {
-        return None;
-    }
-    Some(WorkError {
-        class: FailureClass::Permanent,
-        code: "unsupported".to_owned(),
-        message: "this agent's version does not know the filter of the job".to_owned(),
-    })
+fn unsupported(why: &impl ToString) -> WorkError {
+    let (class, code) = (FailureClass::Permanent, "unsupported".to_owned());
+    WorkError { class, code, message: why.to_string() }
 }
 
 async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outcome, Lost> {

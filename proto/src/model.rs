@@ -5,6 +5,7 @@ mod agent;
 mod counters;
 mod endpoint;
 mod failure;
+mod filter;
 mod invalid;
 mod job;
 mod key;
@@ -18,6 +19,7 @@ pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
 pub use counters::Counters;
 pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
 pub use failure::{Failure, FailureClass, WorkError};
+pub use filter::{KeyMatch, MAX_PATTERN_BYTES, MAX_PATTERNS, Matcher, pattern_problem};
 pub use invalid::{Invalid, Violation};
 pub use job::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Job, JobSpec, Limits,

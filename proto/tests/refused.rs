@@ -132,8 +132,14 @@ fn which_objects() {
             exclude: vec![String::new()],
             ..Default::default()
         },
-        &["filter.include: has an empty", "filter.exclude: has an empty"],
+        &["filter.include[0]: \"\" is empty", "filter.exclude[0]: \"\" is empty"],
     );
+    let one =
+        |pattern: &str| pb::Filter { include: vec![pattern.to_owned()], ..Default::default() };
+    filter(one("a["), &["filter.include[0]: \"a[\" is not a pattern"]);
+    filter(one("[é]"), &["filter.include[0]: \"[é]\" has a character outside ASCII"]);
+    let many = pb::Filter { exclude: vec!["a".to_owned(); 101], ..Default::default() };
+    filter(many, &["filter.exclude: has 101 patterns; at most 100"]);
     filter(
         pb::Filter { min_size: -1, max_size: i64::MIN, ..Default::default() },
         &["filter.min_size: -1 is negative", "filter.max_size: -9223372036854775808 is negative"],

@@ -4,7 +4,7 @@ use s3sync_proto::model::RunState;
 use s3sync_tests::objects;
 use s3sync_tests::rounds::{assert_equal, assert_no_upload};
 use s3sync_tests::wait::until;
-use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times};
+use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION};
 
 use super::{RUN_BOUND, ended, start_run, world};
 
@@ -59,6 +59,31 @@ async fn a_second_run_copies_nothing_and_a_change_is_all_that_moves() {
     );
     // Nothing is deleted unasked.
     assert!(world.side("cnn1").object(CHINA_DESTINATION, "destfolder/a b").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_lists_only_what_it_may_let_through() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let west = world.side("usw2");
+    for n in 0..2_500 {
+        west.seed(SOURCE, format!("srcfolder/logs/{n:05}"), "x");
+    }
+    for key in ["a.jpg", "b.png", "tmp/c.jpg", "x/y.jpg"] {
+        west.seed(SOURCE, format!("srcfolder/media/{key}"), key);
+    }
+    let filter = "filter: { include: ['media/**/*.jpg'], exclude: ['**/tmp/**'] }\n";
+    std::fs::write(world.folder().join("job.yaml"), format!("{}{filter}", world.job_file()))
+        .unwrap();
+    world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
+    world.start_china("cn-1").unwrap();
+    world.start_west("us-1").unwrap();
+    world.ctl_ok(&["job", "run", "media", "--wait", "--quiet"]).await.unwrap();
+    for (side, bucket) in [("usw2", WEST_DESTINATION), ("cnn1", CHINA_DESTINATION)] {
+        let keys: Vec<_> = world.side(side).objects(bucket).into_keys().collect();
+        assert_eq!(keys, ["destfolder/media/a.jpg", "destfolder/media/x/y.jpg"], "{bucket}");
+    }
+    // One page of the source for each destination, and one of the destination on its own side.
+    assert_eq!(west.counts().of("ListObjectsV2"), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use s3sync_proto::model::{CompareMode, Counters, Filter, Key};
+use s3sync_proto::model::{CompareMode, Counters, Key};
 
 use super::single::STREAM_BYTES;
 use super::{End, Opened, State, Task, bring_in_step, failure, look, settled};
@@ -17,7 +17,6 @@ use crate::retry::{Next, Tries};
 use crate::s3::{Class, Error, GetRequest, Object, Operation};
 use crate::scan::frontier::Settled;
 use crate::worker::context::Context;
-use crate::worker::range::passes;
 use crate::worker::side::Failed;
 
 /// How a key was found.
@@ -31,17 +30,17 @@ enum Look {
 }
 
 /// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
-pub(crate) async fn settle(context: &Arc<Context>, key: Key, filter: &Filter) -> Option<Settled> {
+pub(crate) async fn settle(context: &Arc<Context>, key: Key) -> Option<Settled> {
     let span = tracing::debug_span!("key", %key);
-    tracing::Instrument::instrument(settle_inner(context, key, filter), span).await
+    tracing::Instrument::instrument(settle_inner(context, key), span).await
 }
 
-async fn settle_inner(context: &Arc<Context>, key: Key, filter: &Filter) -> Option<Settled> {
+async fn settle_inner(context: &Arc<Context>, key: Key) -> Option<Settled> {
     let began = clock::now();
     let looked = tokio::select! {
         biased;
         () = context.give_up.cancelled() => return None,
-        looked = look(context, &key, filter) => looked,
+        looked = look(context, &key) => looked,
     };
     Some(match looked {
         Ok(Look::Filtered) => {
@@ -58,7 +57,7 @@ async fn settle_inner(context: &Arc<Context>, key: Key, filter: &Filter) -> Opti
     })
 }
 
-async fn look(context: &Arc<Context>, key: &Key, filter: &Filter) -> Result<Look, Failed> {
+async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
     let there = look::head(&context.destination, key).await?;
     if let Some(there) = &there {
         context.learn_encryption(&context.destination, there.encryption.as_deref()).await;
@@ -87,7 +86,7 @@ async fn look(context: &Arc<Context>, key: &Key, filter: &Filter) -> Result<Look
     };
     context.learn_encryption(&context.source, opened.object.encryption.as_deref()).await;
     let source = found(key, &opened.object);
-    if !passes(filter, &source) {
+    if !context.filter.lets(key, source.size, source.modified) {
         return Ok(Look::Filtered);
     }
     let decision = match &there {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use s3sync_proto::model::{
-    Assignment, BucketFacts, CompareMode, Destination, EndpointSpec, EtagKind, Location,
+    Assignment, BucketFacts, CompareMode, Destination, EndpointSpec, EtagKind, Location, Matcher,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) destination: Side,
     pub(crate) options: Destination,
     pub(crate) compare: CompareMode,
+    pub(crate) filter: Matcher,
     pub(crate) max_object: u64,
     pub(crate) desk: Arc<dyn Desk>,
     pub(crate) engine: Arc<Engine>,
@@ -37,6 +38,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         assignment: &Assignment,
+        filter: Matcher,
         sides: Sides,
         desk: Arc<dyn Desk>,
         engine: Arc<Engine>,
@@ -67,6 +69,7 @@ impl Context {
             ),
             options: destination.clone(),
             compare: assignment.compare,
+            filter,
             max_object: destination_endpoint.max_object_size.unwrap_or(choose::MAX_OBJECT),
             desk,
             meter,

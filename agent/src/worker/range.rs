@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3sync_proto::model::{Counters, FailureClass, Filter, Key, KeyRange, Outcome, WorkError};
+use s3sync_proto::model::{Counters, FailureClass, Key, KeyRange, Outcome, WorkError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -35,7 +35,6 @@ enum Event {
 
 struct Driver {
     context: Arc<Context>,
-    filter: Filter,
     merge: Merge,
     /// Keys to look at by name; then nothing is listed.
     named: Option<VecDeque<Key>>,
@@ -71,11 +70,10 @@ pub(super) async fn run(
     context: Arc<Context>,
     range: KeyRange,
     cursor: Option<Key>,
-    filter: Filter,
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let after = super::remaining(&range, cursor.as_ref());
-    let mut driver = Driver::new(context, filter, Merge::new(after.clone(), range.until));
+    let mut driver = Driver::new(context, Merge::new(after.clone(), range.until));
     driver.source = Some(Place::After(after.clone()));
     driver.destination = Some(Place::After(after));
     driver.reported = cursor;
@@ -86,18 +84,16 @@ pub(super) async fn run(
 pub(super) async fn run_keys(
     context: Arc<Context>,
     keys: Vec<Key>,
-    filter: Filter,
     orders: Orders,
 ) -> Result<Outcome, Lost> {
-    let mut driver = Driver::new(context, filter, Merge::new(None, None));
+    let mut driver = Driver::new(context, Merge::new(None, None));
     driver.named = Some(keys.into());
     Box::pin(driver.run(orders)).await
 }
 
 impl Driver {
-    fn new(context: Arc<Context>, filter: Filter, merge: Merge) -> Self {
+    fn new(context: Arc<Context>, merge: Merge) -> Self {
         Self {
-            filter,
             merge,
             named: None,
             frontier: Frontier::default(),
@@ -184,7 +180,8 @@ impl Driver {
             }
             match self.merge.join() {
                 Some(Verdict::Extra(found)) => {
-                    self.frontier.add(found.key, Counters { extra: 1, ..Counters::default() });
+                    let extra = u64::from(self.context.filter.lets_key(&found.key));
+                    self.frontier.add(found.key, Counters { extra, ..Counters::default() });
                 }
                 Some(Verdict::Listed { source, destination }) => self.decide(source, destination),
                 None => break,
@@ -196,7 +193,8 @@ impl Driver {
         if self.first.is_none() {
             self.first = Some(source.key.clone());
         }
-        if !passes(&self.filter, &source) {
+        let Found { key, size, modified, .. } = &source;
+        if !self.context.filter.lets(key, *size, *modified) {
             self.frontier.add(source.key, Counters { filtered: 1, ..Counters::default() });
             return;
         }
@@ -233,11 +231,9 @@ impl Driver {
 
     fn look_at(&mut self, key: Key) {
         let ticket = self.frontier.open(key.clone());
-        let (context, filter) = (Arc::clone(&self.context), self.filter.clone());
+        let context = Arc::clone(&self.context);
         self.copying += 1;
-        self.spawn(
-            async move { Event::Key(ticket, copy::named::settle(&context, key, &filter).await) },
-        );
+        self.spawn(async move { Event::Key(ticket, copy::named::settle(&context, key).await) });
     }
 
     fn take(&mut self, event: Result<Event, tokio::task::JoinError>) -> Result<(), Lost> {
@@ -419,12 +415,4 @@ impl Driver {
         self.context.desk.report(last).await?;
         Ok(outcome)
     }
-}
-
-/// Whether the filter lets an object through; globs were refused before.
-pub(crate) fn passes(filter: &Filter, found: &Found) -> bool {
-    found.size >= filter.min_size
-        && filter.max_size.is_none_or(|max| found.size <= max)
-        && filter.modified_after.is_none_or(|after| found.modified >= after)
-        && filter.modified_before.is_none_or(|before| found.modified < before)
 }

@@ -4,6 +4,7 @@ mod changes;
 mod compare;
 mod desk;
 mod fake;
+mod filtered;
 mod history;
 mod named;
 mod sockets;

@@ -7,7 +7,8 @@ use super::problems::{path, quoted};
 use super::{Problems, duration_to, int64, names, time_to};
 use crate::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Invalid, Job, JobSpec,
-    Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, OverlapPolicy, Schedule, Timing, Warning,
+    Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_PATTERNS, OverlapPolicy, Schedule,
+    Timing, Warning, pattern_problem,
 };
 use crate::pb::v1 as pb;
 
@@ -259,8 +260,16 @@ pub(super) fn filter(filter: pb::Filter, problems: &mut Problems) -> Filter {
     let pb::Filter { include, exclude, min_size, max_size, modified_after, modified_before } =
         filter;
     for (field, patterns) in [("filter.include", &include), ("filter.exclude", &exclude)] {
-        if patterns.iter().any(String::is_empty) {
-            problems.add(field, "has an empty pattern; leave it out");
+        if patterns.len() > MAX_PATTERNS {
+            let text =
+                format!("has {} patterns; at most {MAX_PATTERNS} are allowed", patterns.len());
+            problems.add(field, text);
+            continue;
+        }
+        for (index, pattern) in patterns.iter().enumerate() {
+            if let Some(problem) = pattern_problem(pattern) {
+                problems.add(format!("{field}[{index}]"), format!("{} {problem}", quoted(pattern)));
+            }
         }
     }
     let min_size = problems.count("filter.min_size", min_size);

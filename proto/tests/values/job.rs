@@ -25,7 +25,7 @@ pub(super) fn destination() -> impl Strategy<Value = Destination> {
 }
 
 pub(super) fn filter() -> impl Strategy<Value = Filter> {
-    let globs = || vec("\\PC{1,9}", 0..3);
+    let globs = || vec("[a-zé/*?. ]{1,9}(\\{a,b\\}|\\[a-f\\])?", 0..3);
     let sizes = (COUNTS, positive()).prop_map(|(a, b)| match b {
         Some(b) => (a.min(b), Some(a.max(b).max(1))),
         None => (a, None),

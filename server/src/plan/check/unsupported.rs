@@ -1,7 +1,7 @@
 //! Pure. What the contract has and this version does not do yet. It is refused, never ignored. A feature that lands
 //! removes its line.
 
-use s3sync_proto::model::{DeleteMode, Filter, JobSpec, Limits, Violation};
+use s3sync_proto::model::{DeleteMode, JobSpec, Limits, Violation};
 
 /// Whether a job asks for it, the field, and what to use instead.
 type Missing = (fn(&JobSpec) -> bool, &'static str, &'static str);
@@ -14,7 +14,6 @@ const MISSING: &[Missing] = &[
         "start runs with `s3syncctl job run`, from cron for example",
     ),
     (|job| job.events.is_some(), "events", "leave it out"),
-    (|job| job.filter != Filter::default(), "filter", "leave it out, or narrow the prefix"),
     (|job| job.limits != Limits::default(), "limits", "set limits in the agents' configuration"),
 ];
 
