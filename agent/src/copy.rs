@@ -157,7 +157,7 @@ pub(crate) enum End {
 pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled> {
     let key = task.source.key.clone();
     let span = tracing::debug_span!("copy", %key);
-    let plain = context.destination.known.trailers() == Some(false);
+    let plain = context.destination.known.plain();
     let state = State::new(task, plain);
     let end = tracing::Instrument::instrument(bring_in_step(context, state), span).await?;
     Some(settled(context, end))

@@ -159,6 +159,41 @@ impl Expected {
     }
 }
 
+/// What a destination tells of the bytes it received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// They are those that were sent.
+    Same,
+    /// They are others.
+    Other,
+    /// Nothing: it may not even have looked at the checksum.
+    Nothing,
+}
+
+/// What an answer tells by its checksum, else by an ETag that is known to be, or may be, the MD5. Only an ETag that is
+/// known to be one tells that bytes are others.
+#[must_use]
+pub fn told(sent: &Digested, checksum: Option<&Checksum>, etag: &str, md5s: Option<bool>) -> Told {
+    let sent_checksum = sent.checksum.map(Crc::encode);
+    let of_kind = checksum
+        .filter(|told| sent_checksum.as_ref().is_some_and(|sent| sent.algorithm == told.algorithm));
+    if let Some(told) = of_kind {
+        return if Some(told) == sent_checksum.as_ref() { Told::Same } else { Told::Other };
+    }
+    match sent.md5 {
+        Some(md5) if md5s != Some(false) && is_md5_like(etag) => {
+            if etag.eq_ignore_ascii_case(&hex(&md5)) {
+                Told::Same
+            } else if md5s == Some(true) {
+                Told::Other
+            } else {
+                Told::Nothing
+            }
+        }
+        Some(_) | None => Told::Nothing,
+    }
+}
+
 /// Hexadecimal, as in an ETag.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -228,6 +263,36 @@ mod tests {
         let etag = multipart_etag([part.as_str(), part.as_str()].into_iter());
         assert_eq!(etag, Some(format!("{}-2", hex(&twice))));
         assert_eq!(multipart_etag(["opaque"].into_iter()), None);
+    }
+
+    #[test]
+    fn what_a_destination_tells_is_taken_only_for_what_it_is() {
+        let mut running = Running::new(Some(Algorithm::Crc32), Some(()));
+        running.update(b"a");
+        let sent = running.finish();
+        let crc = |algorithm, body| Some(Crc::of(algorithm, body).encode());
+        let etag = hex(&Md5::digest(b"a"));
+        let other = hex(&Md5::digest(b"b"));
+        let table = [
+            (crc(Algorithm::Crc32, b"a"), "opaque", None, Told::Same),
+            (crc(Algorithm::Crc32, b"b"), etag.as_str(), Some(true), Told::Other),
+            // Of another kind it says nothing; then the ETag may.
+            (crc(Algorithm::Crc64Nvme, b"a"), "opaque", Some(true), Told::Nothing),
+            (crc(Algorithm::Crc64Nvme, b"b"), etag.as_str(), None, Told::Same),
+            (None, etag.as_str(), None, Told::Same),
+            (None, etag.as_str(), Some(false), Told::Nothing),
+            (None, other.as_str(), Some(true), Told::Other),
+            (None, other.as_str(), None, Told::Nothing),
+            (None, "", None, Told::Nothing),
+        ];
+        for (checksum, etag, md5s, expected) in table {
+            assert_eq!(told(&sent, checksum.as_ref(), etag, md5s), expected, "{checksum:?} {etag}");
+        }
+        let nothing = Digested::default();
+        assert_eq!(
+            told(&nothing, crc(Algorithm::Crc32, b"a").as_ref(), &etag, None),
+            Told::Nothing
+        );
     }
 
     proptest! {

@@ -99,7 +99,7 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
         Decision::Ask(ask) => Some(ask),
     };
     let task = Task { source, seen: there.map(|there| there.etag), ask };
-    let plain = context.destination.known.trailers() == Some(false);
+    let plain = context.destination.known.plain();
     let mut state = State::new(task, plain);
     // Most of what is asked about more closely is not read.
     state.opened = Mutex::new(Some(opened).filter(|_| ask.is_none()));

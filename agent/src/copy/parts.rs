@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use s3sync_proto::model::EtagKind;
+use s3sync_proto::model::{BucketFacts, EtagKind};
 use tokio::task::JoinSet;
 
 use super::body::{self, End};
 use super::choose::Layout;
-use super::digest::{self, Crc, Digested, Expected, Running};
+use super::digest::{self, Crc, Digested, Expected, Running, Told};
 use super::single::{COLLECT_PLAIN_UP_TO, STREAM_BYTES};
 use super::upload::{self, Open};
 use super::{By, Copied, Fault, State, carry, single};
@@ -288,6 +288,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     // A checksum is computed in any case: the parts' together is compared with the source's.
     let algorithm = plan.checksum.or(Some(Algorithm::Crc64Nvme));
     let by_etag = plan.checksum.is_none() && !collect;
+    let by_etag = by_etag || (plan.checksum.is_some() && destination.known.trailers().is_none());
     let running = Running::new(algorithm, (plan.md5 || by_etag).then_some(()));
     if collect {
         let read = body::collect(body, running, length).await;
@@ -316,28 +317,40 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
         (End::Untaken, Ok(_)) => return Err(Fault::Failed(stored_wrong(context, plan))),
     };
     let part = sent.map_err(|error| part_refused(error, plan.checksum.is_none()))?;
-    stored_as_sent(context, plan, &part, &digested, by_etag)?;
+    stored_as_sent(context, plan, &part, &digested).await?;
     Ok(Done { part, digested })
 }
 
-/// Whether the destination says it stored the part that was sent.
-fn stored_as_sent(
+/// Makes sure that the destination stored the part that was sent. One that does not say so although it was sent a
+/// checksum gets an upload without: then it has to verify an MD5.
+async fn stored_as_sent(
     context: &Context,
     plan: &Plan,
     part: &Part,
     digested: &Digested,
-    by_etag: bool,
 ) -> Result<(), Fault> {
-    let checksum_differs = match (digested.checksum.map(Crc::encode), &part.checksum) {
-        (Some(sent), Some(stored)) => sent.algorithm == stored.algorithm && sent != *stored,
-        _ => false,
-    };
-    let md5s = by_etag && context.kinds().destination == Some(EtagKind::Md5);
-    let etag_differs = md5s && digested.md5.is_some_and(|md5| digest::hex(&md5) != part.etag);
-    if checksum_differs || etag_differs {
-        return Err(Fault::Failed(stored_wrong(context, plan)));
+    let side = &context.destination;
+    let md5s = side.etags().map(|kind| kind == EtagKind::Md5);
+    let told = digest::told(digested, part.checksum.as_ref(), &part.etag, md5s);
+    if plan.checksum.is_some() {
+        let told = part.checksum.is_some();
+        let learned = |facts: &mut BucketFacts| {
+            facts.trailers.get_or_insert(told);
+        };
+        context.learn(side, learned).await;
     }
-    Ok(())
+    match told {
+        Told::Same => Ok(()),
+        Told::Nothing if plan.checksum.is_none() => Ok(()),
+        Told::Nothing => {
+            let message = "the checksum that was sent is not told".to_owned();
+            let (class, code) = (Class::Unsupported, "not_told");
+            let key = &plan.state.key;
+            let error = side.error(class, Operation::UploadPart, key, code, message);
+            Err(Fault::Spent(Failed { error, attempts: 1 }))
+        }
+        Told::Other => Err(Fault::Failed(stored_wrong(context, plan))),
+    }
 }
 
 fn stored_wrong(context: &Context, plan: &Plan) -> Box<crate::s3::Error> {

@@ -5,7 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::body::{self, End};
-use super::digest::{self, Crc, Digested, Expected, Running};
+use super::digest::{self, Crc, Digested, Expected, Running, Told};
 use super::{Copied, Fault, Opened, STALLED, State, carry, look};
 use crate::compare::is_md5_like;
 use crate::limits::{Permit, acquire_pair};
@@ -32,22 +32,17 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     let plain = state.refused.checksums;
     let most = if plain { COLLECT_PLAIN_UP_TO } else { COLLECT_UP_TO };
     let collect = state.source.size <= most;
-    let written =
+    let sent =
         if collect { collected(context, state).await? } else { streamed(context, state).await? };
-    let Sent { written, stamped, digested, stalled } = written;
-    let source_is_md5 = digested.md5.is_some_and(|md5| digest::hex(&md5) == state.source.etag);
+    let source_is_md5 = sent.digested.md5.is_some_and(|md5| digest::hex(&md5) == state.source.etag);
     if source_is_md5 {
         context.learn_etags(&context.source, EtagKind::Md5).await;
     }
-    context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
-    stored_as_sent(context, state, &written, &digested)?;
-    if !state.refused.checksums {
-        let told = written.checksum.is_some();
-        let learned = |facts: &mut BucketFacts| {
-            facts.checksums.get_or_insert(told);
-        };
-        context.learn(&context.destination, learned).await;
-    }
+    let encryption = sent.written.encryption.as_deref();
+    context.learn_encryption(&context.destination, encryption).await;
+    learn_checksums(context, &sent).await;
+    stored_as_sent(context, state, &sent)?;
+    let Sent { written, stamped, digested, stalled, verify: _ } = sent;
     learn_refusals(context, state).await;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
@@ -61,6 +56,8 @@ struct Sent {
     stamped: bool,
     digested: Digested,
     stalled: bool,
+    /// How the destination was to verify it.
+    verify: Verify,
 }
 
 async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> {
@@ -77,7 +74,8 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     let expected = expected(context, state, &object);
     // Without a checksum of the source's, one is computed for the destination to verify.
     let algorithm = expected.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
-    let md5 = expected.md5_etag.as_ref().map(|_| ());
+    let unsure = !state.refused.checksums && destination.known.checksums().is_none();
+    let md5 = (expected.md5_etag.is_some() || unsure).then_some(());
     let read = body::collect(body, Running::new(Some(algorithm), md5), expected.length).await;
     let (bytes, digested) = read.map_err(Fault::from_source)?;
     expected
@@ -94,6 +92,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
         Some(checksum) if !state.refused.checksums => Verify::Checksum(checksum),
         _ => Verify::ContentMd5(digest::content_md5(&bytes)),
     };
+    let verify = request.verify.clone();
     let first_write = destination.known.first_write().await;
     // It may have been learned while this copy waited for its turn.
     request.condition = state.condition(destination);
@@ -109,7 +108,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
         let put = destination.store.put(request, PutBody::Bytes(bytes));
         learn_conditions(context, first_write, Operation::Put, put).await;
     }
-    Ok(Sent { written, stamped, digested, stalled })
+    Ok(Sent { written, stamped, digested, stalled, verify })
 }
 
 async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
@@ -137,9 +136,16 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
         _ if trailers => Verify::Trailer(Algorithm::Crc64Nvme),
         _ => Verify::Caller,
     };
-    // What nothing else verifies is compared by the ETag afterwards.
-    let md5 = (expected.md5_etag.is_some() || request.verify == Verify::Caller).then_some(());
-    let algorithm = expected.checksum.as_ref().map(|checksum| checksum.algorithm);
+    // What nothing else verifies, or may not, is compared by the ETag afterwards.
+    let known = &destination.known;
+    let (algorithm, by_etag) = match &request.verify {
+        Verify::Checksum(checksum) => (Some(checksum.algorithm), known.checksums().is_none()),
+        Verify::Trailer(algorithm) => (Some(*algorithm), known.trailers().is_none()),
+        Verify::ContentMd5(_) => (None, false),
+        Verify::Caller => (None, true),
+    };
+    let algorithm = expected.checksum.as_ref().map(|checksum| checksum.algorithm).or(algorithm);
+    let md5 = (expected.md5_etag.is_some() || by_etag).then_some(());
     let length = expected.length;
     let gate = Some(std::sync::Arc::clone(&context.desk));
     let (body, passage) = body::guard(body, Running::new(algorithm, md5), expected, gate);
@@ -154,7 +160,8 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
         },
     };
     let written = put.map_err(|error| refused(error, state, &request))?;
-    Ok(Sent { written, stamped, digested, stalled: released.elapsed() > STALLED })
+    let stalled = released.elapsed() > STALLED;
+    Ok(Sent { written, stamped, digested, stalled, verify: request.verify })
 }
 
 /// Reads the version that is copied.
@@ -244,28 +251,51 @@ fn untaken(context: &Context, state: &State) -> Box<crate::s3::Error> {
     context.destination.error(Class::Corrupt, Operation::Put, key, "short_write", message)
 }
 
-/// Whether the destination says it stored what was sent. Where it does not say, the ETag may.
-fn stored_as_sent(
-    context: &Context,
-    state: &mut State,
-    written: &Written,
-    digested: &Digested,
-) -> Result<(), Fault> {
-    let sent = digested.checksum.map(Crc::encode);
-    let checksum_differs = match (&sent, &written.checksum) {
-        (Some(sent), Some(stored)) => sent.algorithm == stored.algorithm && sent != stored,
-        _ => false,
-    };
-    let md5s = context.kinds().destination == Some(EtagKind::Md5) && is_md5_like(&written.etag);
-    let etag_differs = md5s && digested.md5.is_some_and(|md5| digest::hex(&md5) != written.etag);
-    if !checksum_differs && !etag_differs {
-        return Ok(());
-    }
-    state.seen = Some(written.etag.clone());
-    let message = "the destination stored other bytes than were sent".to_owned();
-    let key = &state.source.key;
+/// Makes sure that the destination stored what was sent. One that does not say so is believed only when it had to
+/// verify an MD5, or when its ETag shows it; else the object is written once more in that way.
+fn stored_as_sent(context: &Context, state: &mut State, sent: &Sent) -> Result<(), Fault> {
     let side = &context.destination;
-    Err(Fault::Failed(side.error(Class::Corrupt, Operation::Put, key, "stored_wrong", message)))
+    let md5s = side.etags().map(|kind| kind == EtagKind::Md5);
+    let told =
+        digest::told(&sent.digested, sent.written.checksum.as_ref(), &sent.written.etag, md5s);
+    let by_checksum = match sent.verify {
+        Verify::Checksum(_) | Verify::Trailer(_) => true,
+        Verify::ContentMd5(_) | Verify::Caller => false,
+    };
+    match told {
+        Told::Same => Ok(()),
+        Told::Nothing if !by_checksum => Ok(()),
+        Told::Nothing => {
+            tracing::debug!(bucket = side.bucket, "a checksum that was sent is not told");
+            state.seen = Some(sent.written.etag.clone());
+            state.refused.checksums = true;
+            Err(Fault::OtherWay)
+        }
+        Told::Other => {
+            state.seen = Some(sent.written.etag.clone());
+            let message = "the destination stored other bytes than were sent".to_owned();
+            let key = &state.source.key;
+            let (class, code) = (Class::Corrupt, "stored_wrong");
+            Err(Fault::Failed(side.error(class, Operation::Put, key, code, message)))
+        }
+    }
+}
+
+/// Learns whether the destination tells the checksums it was sent. Those it does not tell it may not have verified, so
+/// they are not relied on any more.
+async fn learn_checksums(context: &Context, sent: &Sent) {
+    let told = sent.written.checksum.is_some();
+    let trailer = matches!(sent.verify, Verify::Trailer(_));
+    if !trailer && !matches!(sent.verify, Verify::Checksum(_)) {
+        return;
+    }
+    let learned = |facts: &mut BucketFacts| {
+        facts.checksums.get_or_insert(told);
+        if trailer {
+            facts.trailers.get_or_insert(told);
+        }
+    };
+    context.learn(&context.destination, learned).await;
 }
 
 /// Learns whether conditional writes are honoured: the same write again, this time only if nothing is there. It must

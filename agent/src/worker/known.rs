@@ -55,6 +55,16 @@ impl Known {
         self.lock().trailers
     }
 
+    pub(crate) fn checksums(&self) -> Option<bool> {
+        self.lock().checksums
+    }
+
+    /// Whether bodies are to be verified by MD5: checksums are refused, or not known to be looked at.
+    pub(crate) fn plain(&self) -> bool {
+        let facts = self.lock();
+        facts.checksums == Some(false) || facts.trailers == Some(false)
+    }
+
     pub(crate) fn conditional_writes(&self) -> Option<bool> {
         self.lock().conditional_writes
     }

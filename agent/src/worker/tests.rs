@@ -7,6 +7,7 @@ mod fake;
 mod filtered;
 mod history;
 mod named;
+mod requests;
 mod sockets;
 
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ use s3sync_proto::model::{Key, Timestamp};
 
 use crate::copy::digest::{Crc, hex, multipart_etag};
 use crate::s3::*;
-use wire::{body, error, read, verify};
+use wire::{body, error, read, told, verify};
 
 /// How one request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,13 +346,15 @@ impl ObjectStore for Fake {
         self.pass().await;
         verify(&request.verify, &bytes, Operation::Put, key)?;
         self.check(&request.condition, key, Operation::Put)?;
+        let checksum = told(&request.verify, &bytes).filter(|_| self.nature.checksums);
         let stored = self.with(|c| {
             let mut stored = c.store(self.nature, key, bytes, request.attributes);
             stored.tags = request.tags;
             c.objects.insert(key.clone(), stored.clone());
             stored
         });
-        Self::answer(fault, Operation::Put, key, self.written(&stored))
+        let written = Written { checksum, ..self.written(&stored) };
+        Self::answer(fault, Operation::Put, key, written)
     }
 
     async fn copy(&self, request: CopyRequest) -> Result<Written, Error> {
@@ -399,6 +401,7 @@ impl ObjectStore for Fake {
         let bytes = read(body, Operation::UploadPart, key).await?;
         verify(&request.verify, &bytes, Operation::UploadPart, key)?;
         let etag = hex(&Md5::digest(&bytes));
+        let checksum = told(&request.verify, &bytes).filter(|_| self.nature.checksums);
         let number = request.number;
         self.with(|c| match c.uploads.get_mut(&request.upload_id) {
             Some(open) => {
@@ -407,7 +410,7 @@ impl ObjectStore for Fake {
             }
             None => Err(error(Class::NoSuchUpload, Operation::UploadPart, key)),
         })?;
-        let part = Part { number, etag, checksum: None };
+        let part = Part { number, etag, checksum };
         Self::answer(fault, Operation::UploadPart, key, part)
     }
 

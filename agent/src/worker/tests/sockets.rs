@@ -1,5 +1,7 @@
 //! Workers against the lab, through the SDK and real sockets: what the fake cannot show.
 
+use std::collections::BTreeSet;
+
 use s3sync_lab::{Capabilities, EndpointConfig, Fault, Faults, Lab, Object, Rule, When};
 use s3sync_proto::client::Secret;
 
@@ -8,11 +10,13 @@ use crate::config::Credential;
 use crate::s3::ObjectStore;
 use crate::s3::aws::{AwsClient, AwsStore};
 
-const BUCKET: &str = "bucket";
+pub(super) const BUCKET: &str = "bucket";
 
-struct Sockets {
-    lab: Lab,
-    bench: Bench,
+pub(super) struct Sockets {
+    pub(super) lab: Lab,
+    pub(super) bench: Bench,
+    /// Whether the destination is on the source's server too, and S3 may copy by itself.
+    pub(super) one_place: bool,
 }
 
 fn endpoint(name: &str, capabilities: Capabilities) -> EndpointConfig {
@@ -25,10 +29,10 @@ fn endpoint(name: &str, capabilities: Capabilities) -> EndpointConfig {
 }
 
 impl Sockets {
-    async fn new(source: Capabilities, destination: Capabilities) -> Self {
+    pub(super) async fn new(source: Capabilities, destination: Capabilities) -> Self {
         let endpoints = vec![endpoint("a", source), endpoint("b", destination)];
         let lab = Lab::start(endpoints).await.unwrap();
-        Self { lab, bench: Bench::new(MD5, MD5) }
+        Self { lab, bench: Bench::new(MD5, MD5), one_place: false }
     }
 
     fn store(&self, name: &str) -> Arc<dyn ObjectStore> {
@@ -47,7 +51,7 @@ impl Sockets {
         Arc::new(AwsStore::new(Arc::new(client), BUCKET))
     }
 
-    async fn run(&mut self) -> Counters {
+    pub(super) async fn run(&mut self) -> Counters {
         self.run_and(|_| {}).await
     }
 
@@ -59,8 +63,12 @@ impl Sockets {
         let (orders, _split) = orders();
         let desk = Arc::clone(&bench.desk);
         let engine = Arc::clone(&bench.engine);
-        let sides =
-            Sides { source: self.store("a"), destination: self.store("b"), server_side: false };
+        let destination = if self.one_place { "a" } else { "b" };
+        let sides = Sides {
+            source: self.store("a"),
+            destination: self.store(destination),
+            server_side: self.one_place,
+        };
         let work = run(assignment, sides, desk, orders, engine);
         tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
         self.bench.desk.with(|recorded| look(recorded));
@@ -116,6 +124,8 @@ fn trouble(seed: u64, up: bool) -> Faults {
     if up {
         rules.push(Rule::of("PutObject", Fault::WrongByteUp, When::Rate(0.05)));
         rules.push(Rule::of("UploadPart", Fault::WrongByteUp, When::Rate(0.05)));
+        rules.push(Rule::of("PutObject", Fault::WrongByteStored, When::Rate(0.05)));
+        rules.push(Rule::of("UploadPart", Fault::WrongByteStored, When::Rate(0.05)));
     }
     Faults::new(seed, rules)
 }
@@ -195,4 +205,49 @@ async fn what_is_archived_is_listed_as_such_and_what_was_restored_is_copied() {
     assert_eq!((counters.archived, counters.copied, counters.failed), (2, 2, 0));
     let reads = sockets.lab.endpoint("a").counts();
     assert_eq!((reads.of("GetObject"), reads.of("HeadObject")), (3, 0));
+}
+
+/// Whatever was written at a key, at any time: the ETags of it.
+fn written(endpoint: &s3sync_lab::Endpoint) -> BTreeMap<String, BTreeSet<String>> {
+    let mut written: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let writes = endpoint.writes();
+    for write in writes.into_iter().filter(|write| write.effect && !write.etag.is_empty()) {
+        if matches!(write.operation, "PutObject" | "CompleteMultipartUpload") {
+            written.entry(write.key).or_default().insert(write.etag);
+        }
+    }
+    written
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_never_stored_not_even_for_a_moment() {
+    let plain = Capabilities::default();
+    let servers = [
+        ("as S3", plain.clone()),
+        ("no conditions", Capabilities { ignore_conditions: true, ..plain.clone() }),
+        ("no checksums", Capabilities { no_checksums: true, ..plain.clone() }),
+        ("no trailers", Capabilities { no_trailers: true, ..plain.clone() }),
+    ];
+    for (seed, (what, capabilities)) in (1..).zip(servers) {
+        let mut sockets = Sockets::new(plain.clone(), capabilities).await;
+        // Whether checksums are verified is learned from the first write; wrong bytes of that one are written over.
+        sockets.lab.endpoint("a").seed(BUCKET, "from/learned", "what the bucket can");
+        sockets.run().await;
+        sockets.seed();
+        let rate = |operation, fault| Rule::of(operation, fault, When::Rate(0.05));
+        let down = vec![rate("GetObject", Fault::WrongByteDown), rate("GetObject", Fault::CutBody)];
+        let up = ["PutObject", "UploadPart"].into_iter().flat_map(|operation| {
+            [rate(operation, Fault::WrongByteUp), rate(operation, Fault::WrongByteStored)]
+        });
+        sockets.lab.endpoint("a").set_faults(Faults::new(seed, down));
+        sockets.lab.endpoint("b").set_faults(Faults::new(seed + 100, up.collect()));
+        let counters = sockets.run().await;
+        assert_eq!((counters.in_step, counters.failed), (1, 0), "{what}");
+        sockets.assert_equal(what);
+        let destination = sockets.lab.endpoint("b");
+        for (key, etags) in written(&destination) {
+            let now = destination.object(BUCKET, &key).unwrap().etag.clone();
+            assert_eq!(etags, BTreeSet::from([now]), "{what}: {key:?} once had other bytes");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use s3sync_proto::model::Key;
 
 use super::Fault;
 use crate::copy::digest::{Crc, content_md5};
-use crate::s3::{Body, Class, Error, Operation, PutBody, Verify};
+use crate::s3::{Body, Checksum, Class, Error, Operation, PutBody, Verify};
 
 pub(super) fn error(class: Class, operation: Operation, key: &Key) -> Error {
     Error {
@@ -64,4 +64,13 @@ pub(super) fn body(bytes: &Bytes, fault: Option<Fault>, key: &Key) -> Body {
     let mut chunks: Vec<_> = bytes.chunks(size).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
     chunks.append(&mut end);
     futures_util::stream::iter(chunks).boxed()
+}
+
+/// The checksum of what was received, of the kind that was sent.
+pub(super) fn told(verify: &Verify, bytes: &Bytes) -> Option<Checksum> {
+    match verify {
+        Verify::Checksum(sent) => Some(Crc::of(sent.algorithm, bytes).encode()),
+        Verify::Trailer(algorithm) => Some(Crc::of(*algorithm, bytes).encode()),
+        Verify::ContentMd5(_) | Verify::Caller => None,
+    }
 }
