@@ -260,6 +260,16 @@ pub(crate) enum RunCommand {
         /// JOB/NUMBER, or JOB for its newest.
         run: RunRef,
     },
+    /// Pause a run: agents let go of its work; it still blocks other runs of its job.
+    Pause {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+    },
+    /// Let a paused run go on where it stood.
+    Resume {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+    },
     /// Look again at the keys that failed in a run, and at nothing else.
     #[command(after_help = "\
 Example:

@@ -44,6 +44,8 @@ pub mod reason {
     pub const QUEUE_IN_USE: &str = "QUEUE_IN_USE";
     /// The job is no longer what the request builds on.
     pub const JOB_CHANGED: &str = "JOB_CHANGED";
+    /// The run is not in a state in which that can be done.
+    pub const RUN_STATE: &str = "RUN_STATE";
     /// No key failed that could be tried again.
     pub const NOTHING_TO_RETRY: &str = "NOTHING_TO_RETRY";
     /// No protocol version in common with the agent.

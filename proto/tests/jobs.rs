@@ -131,6 +131,22 @@ impl pb::job_service_server::JobService for Asked {
         Ok(Response::new(run(7, pb::RunState::Cancelling)))
     }
 
+    async fn pause_run(
+        &self,
+        request: Request<pb::PauseRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        self.note(format!("pause {}", request.into_inner().name));
+        Ok(Response::new(run(7, pb::RunState::Paused)))
+    }
+
+    async fn resume_run(
+        &self,
+        request: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        self.note(format!("resume {}", request.into_inner().name));
+        Ok(Response::new(run(7, pb::RunState::Running)))
+    }
+
     async fn retry_run_failures(
         &self,
         request: Request<pb::RetryRunFailuresRequest>,
@@ -177,7 +193,17 @@ async fn resources_are_asked_for_by_their_names() {
     client.get_run(&job, None).await.unwrap();
     client.cancel_run(&job, Some(7)).await.unwrap();
     client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
-    let expected = ["jobs/a e1", "jobs/a id", "jobs/a/runs/-", "jobs/a/runs/7", "jobs/a/runs/- id"];
+    client.pause_run(&job, None).await.unwrap();
+    client.resume_run(&job, Some(7)).await.unwrap();
+    let expected = [
+        "jobs/a e1",
+        "jobs/a id",
+        "jobs/a/runs/-",
+        "jobs/a/runs/7",
+        "jobs/a/runs/- id",
+        "pause jobs/a/runs/-",
+        "resume jobs/a/runs/7",
+    ];
     assert_eq!(asked.taken(), expected);
 }
 

@@ -1,12 +1,14 @@
 //! Pure. Decisions of the control plane, as functions of values: no I/O, no clock.
 
 pub mod check;
+mod credential;
 mod cuts;
 mod needs;
 mod outcome;
 mod place;
 mod split;
 
+pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
 pub use cuts::kept_cuts;
 pub use needs::needs;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};

@@ -100,7 +100,7 @@ impl Reconcile {
             .filter(|leased| leased.revoke && !due.contains(&leased.range.held))
         {
             let held = leased.range.held;
-            let reason = "the run is being cancelled".to_owned();
+            let reason = "the run is paused or being cancelled".to_owned();
             if self.context.sessions.push(leased.session, ToAgent::Revocation { held, reason }) {
                 self.revoked.insert(held, Instant::now());
             }

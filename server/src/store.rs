@@ -96,6 +96,14 @@ pub trait Store: Send + Sync + 'static {
     /// has ended.
     async fn cancel_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error>;
 
+    /// Pauses a run that is going on: nothing new of it is leased, and holders are to let go. `why` is for people. No effect
+    /// on one that is paused; [`Error::NotNow`] when it has ended or is being cancelled.
+    async fn pause_run(&self, run: &RunName, why: &str) -> Result<Run, Error>;
+
+    /// A paused run goes on where it stood. No effect on one that is going on; [`Error::NotNow`] when it has ended, is being
+    /// cancelled or waits for an approval.
+    async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error>;
+
     /// Failures of a run by destination and key, after a position, and how many keys failed in all.
     async fn failures(
         &self,
@@ -151,7 +159,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<(SessionId, Assignment)>, Error>;
 
     /// Applies a report, all of it or nothing, if its epoch and its previous cursor are the row's. Closes the run when it
-    /// was the last one. A checkpoint that comes again because its answer was lost is answered `Applied` and not counted
+    /// was the last one. A report by which a credential fails on everything ([`crate::plan::fails_on_keys`]) pauses the
+    /// run instead, moves nothing, and is `Stale` to its holder. A checkpoint that comes again because its answer was lost is answered `Applied` and not counted
     /// again; a last report that comes again is `Stale`. [`Error::Invalid`] when it contradicts itself or the row.
     async fn report(&self, report: WorkReport, now: Timestamp) -> Result<Verdict, Error>;
 
@@ -413,7 +422,7 @@ pub struct LeasedView {
     pub session: SessionId,
     /// When it was leased.
     pub since: Timestamp,
-    /// The run is being cancelled: the holder is to let go.
+    /// The run is being cancelled or is paused: the holder is to let go.
     pub revoke: bool,
     /// Ranges the destination has in this run, open and done.
     pub siblings: u32,

@@ -1,11 +1,11 @@
 //! What people see: `s3syncctl` as a process, its output and exit codes.
 
 use s3sync_tests::objects;
-use s3sync_tests::rounds::assert_equal;
+use s3sync_tests::rounds::{assert_equal, assert_no_upload, copied};
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{SOURCE, Times};
 
-use super::{RUN_BOUND, world};
+use super::{RUN_BOUND, media, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_of_a_new_user() {
@@ -124,6 +124,57 @@ async fn failures_are_listed_with_their_reason() {
     assert!(shown.contains("00/000000.bin") && shown.contains("AccessDenied"), "{shown}");
     let json = world.ctl_ok(&["run", "failures", "media", "-o", "jsonl"]).await.unwrap();
     assert_eq!(json.lines().count(), 3, "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_fails_on_everything_pauses_the_run() {
+    use s3sync_lab::{Fault, Faults, Rule, When};
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 1_500, 10);
+    world.apply_job().await.unwrap();
+    let refused = Rule::of("PutObject", Fault::AccessDenied, When::Always);
+    world.side("cnn1").set_faults(Faults::new(1, vec![refused]));
+    world.start_china("cn-1").unwrap();
+    world.start_west("us-1").unwrap();
+    let output = world.ctl(&["job", "run", "media", "--wait", "--quiet"]).await.unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{err}");
+    assert!(err.contains("AccessDenied") && err.contains("run resume media/1"), "{err}");
+    let asked = world.side("cnn1").counts().of("PutObject");
+    assert!(asked < 1_000, "{asked} requests were burnt");
+    world.side("cnn1").set_faults(Faults::default());
+    world.ctl_ok(&["run", "resume", "media"]).await.unwrap();
+    world.ctl_ok(&["run", "wait", "media", "--quiet"]).await.unwrap();
+    assert_equal(&world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_run_stands_still_and_goes_on() {
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 1_000, 10);
+    world.apply_job().await.unwrap();
+    world.ctl_ok(&["job", "run", "media"]).await.unwrap();
+    world.start_china("cn-1").unwrap();
+    world.start_west("us-1").unwrap();
+    until("something is copied", RUN_BOUND, || async {
+        if copied(&world) > 0 { Ok(()) } else { Err("nothing yet") }
+    })
+    .await;
+    world.ctl_ok(&["run", "pause", "media"]).await.unwrap();
+    let client = world.client().unwrap();
+    until("everything is let go", RUN_BOUND, || async {
+        let run =
+            client.clone().get_run(&media(), None).await.map_err(|error| error.to_string())?;
+        let held: u32 = run.destinations.iter().map(|one| one.leased_ranges).sum();
+        if held == 0 { Ok(()) } else { Err(format!("{run:?}")) }
+    })
+    .await;
+    assert_no_upload(&world);
+    let second = world.ctl(&["job", "run", "media"]).await.unwrap();
+    assert_eq!(second.status.code(), Some(4), "{}", String::from_utf8_lossy(&second.stderr));
+    world.ctl_ok(&["run", "resume", "media"]).await.unwrap();
+    world.ctl_ok(&["run", "wait", "media", "--quiet"]).await.unwrap();
+    assert_equal(&world);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,12 @@ pub(crate) async fn run(
             let run = client.cancel_run(&run.job, run.number).await?;
             get::one(&run, output, terminal)
         }
+        RunCommand::Pause { run } => {
+            get::one(&client.pause_run(&run.job, run.number).await?, output, terminal)
+        }
+        RunCommand::Resume { run } => {
+            get::one(&client.resume_run(&run.job, run.number).await?, output, terminal)
+        }
         RunCommand::Retry { run, wait, patience } => {
             let id = Some(new_request_id());
             let run = client.retry_run_failures(&run.job, run.number, id).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use s3sync_proto::client::{ApiClient, ApiError, Code, WatchEvent};
-use s3sync_proto::model::{Run, RunName};
+use s3sync_proto::model::{Run, RunName, RunState};
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 
@@ -20,7 +20,7 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// Waits, prints the run as it ended; the exit code says how.
+/// Waits, prints the run as it ended, or as it waits for a person; the exit code says how.
 pub(crate) async fn run(
     client: &mut ApiClient,
     name: &RunName,
@@ -64,6 +64,10 @@ pub(crate) async fn run(
         })??,
     };
     get::one(&run, output, terminal)?;
+    if run.state == RunState::Paused {
+        let resume = format!("s3syncctl run resume {}", render::run_label(name));
+        writeln!(terminal.err, "it is paused: {}; go on with `{resume}`", run.reason)?;
+    }
     Ok(Exit::of_run(run.state))
 }
 
@@ -87,7 +91,7 @@ async fn follow(
         else {
             continue;
         };
-        if run.state.is_terminal() {
+        if run.state.is_terminal() || run.state.waits_for_a_person() {
             return Ok(Some(run));
         }
         lines.show(&run, terminal).map_err(Watch::Local)?;

@@ -343,6 +343,24 @@ impl ApiClient {
         Ok(wire::run_from(self.jobs.cancel_run(request).await?.into_inner())?)
     }
 
+    /// Pauses a run.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn pause_run(&mut self, job: &Name, number: Option<u64>) -> Result<Run, ApiError> {
+        let request = pb::PauseRunRequest { name: run_name(job, number) };
+        Ok(wire::run_from(self.jobs.pause_run(request).await?.into_inner())?)
+    }
+
+    /// Lets a paused run go on.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn resume_run(&mut self, job: &Name, number: Option<u64>) -> Result<Run, ApiError> {
+        let request = pb::ResumeRunRequest { name: run_name(job, number) };
+        Ok(wire::run_from(self.jobs.resume_run(request).await?.into_inner())?)
+    }
+
     /// Starts a run over the failures of another.
     ///
     /// # Errors

@@ -101,6 +101,12 @@ impl Run {
 }
 
 impl RunState {
+    /// Whether it stands still until a person does something.
+    #[must_use]
+    pub const fn waits_for_a_person(self) -> bool {
+        matches!(self, Self::Paused | Self::AwaitingApproval)
+    }
+
     /// Whether it has ended for good.
     #[must_use]
     pub const fn is_terminal(self) -> bool {

@@ -241,6 +241,26 @@ impl JobService for Jobs {
         Ok(Response::new(wire::run_to(run)))
     }
 
+    async fn pause_run(
+        &self,
+        request: Request<pb::PauseRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let name = self.run_name(&request.get_ref().name).await?;
+        let run = self.0.store.pause_run(&name, "paused by a person").await.map_err(refused)?;
+        tracing::info!(run = %name, "a run was paused");
+        Ok(Response::new(wire::run_to(run)))
+    }
+
+    async fn resume_run(
+        &self,
+        request: Request<pb::ResumeRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let name = self.run_name(&request.get_ref().name).await?;
+        let run = self.0.store.resume_run(&name, self.0.clock.now()).await.map_err(refused)?;
+        tracing::info!(run = %name, "a run was resumed");
+        Ok(Response::new(wire::run_to(run)))
+    }
+
     async fn retry_run_failures(
         &self,
         request: Request<pb::RetryRunFailuresRequest>,

@@ -11,6 +11,7 @@ mod cancel;
 mod catalogue;
 mod cuts;
 mod history;
+mod pause;
 mod retry;
 mod runs;
 mod sessions;
@@ -74,6 +75,12 @@ const CASES: &[Case] = &[
     ("uploads above a cut go with the new range", |b| Box::pin(cuts::uploads(b))),
     ("a destination is cut up to the limit", |b| Box::pin(cuts::limit(b))),
     ("the next run begins as the last one was cut", |b| Box::pin(cuts::boundaries(b))),
+    ("a paused run is let go and goes on where it stood", |b| Box::pin(pause::held(b))),
+    ("a decision made before a pause leases nothing", |b| Box::pin(pause::raced(b))),
+    ("a credential that fails on every key pauses the run", |b| Box::pin(pause::credential(b))),
+    ("a credential that cannot list pauses the run", |b| {
+        Box::pin(pause::credential_for_listing(b))
+    }),
     ("a retry looks at what failed and at nothing else", |b| Box::pin(retry::whole(b))),
     ("without failures there is nothing to retry", |b| Box::pin(retry::nothing(b))),
     ("a retry knows a destination by its place", |b| Box::pin(retry::destinations(b))),

@@ -3,9 +3,11 @@
 
 mod catalogue;
 mod commit;
+mod failures;
 mod keys;
 mod lease;
 mod open;
+mod pause;
 mod report;
 mod row;
 mod runs;
@@ -177,6 +179,16 @@ impl Store for Sqlite {
         self.write(move |db| runs::cancel(db, &run, now)).await
     }
 
+    async fn pause_run(&self, run: &RunName, why: &str) -> Result<Run, Error> {
+        let (run, why) = (run.clone(), why.to_owned());
+        self.write(move |db| pause::pause(db, &run, &why)).await
+    }
+
+    async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error> {
+        let run = run.clone();
+        self.write(move |db| pause::resume(db, &run, now)).await
+    }
+
     async fn failures(
         &self,
         run: &RunName,
@@ -184,7 +196,7 @@ impl Store for Sqlite {
         limit: u32,
     ) -> Result<(Vec<Failure>, u64), Error> {
         let run = run.clone();
-        self.read(move |db| runs::failures(db, &run, after, limit)).await
+        self.read(move |db| failures::list(db, &run, after, limit)).await
     }
 
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {

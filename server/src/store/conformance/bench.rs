@@ -76,7 +76,7 @@ pub(super) fn failure(key: Key) -> Failure {
         key,
         destination: 0,
         class: FailureClass::Permanent,
-        code: "AccessDenied".into(),
+        code: "KeyTooLongError".into(),
         message: "no".into(),
         s3_request_id: "r1".into(),
         attempts: 1,

@@ -9,6 +9,7 @@ use s3sync_proto::model::{
     RunState, Timestamp, Upload, Work,
 };
 
+use super::pause::PAUSED;
 use super::report::close;
 use super::row::{
     CANCELLING, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32, word,
@@ -84,6 +85,7 @@ struct ViewRow {
     job: String,
     number: i64,
     cancelling: bool,
+    paused: bool,
     kind: WorkKind,
     refused_by: Option<String>,
     refused_until: Timestamp,
@@ -98,6 +100,7 @@ fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
         job: row.get("job")?,
         number: row.get("number")?,
         cancelling: row.get::<_, String>("run_state")? == CANCELLING,
+        paused: row.get::<_, String>("run_state")? == PAUSED,
         kind: match row.get::<_, Option<i64>>("pool")? {
             None => WorkKind::Range,
             Some(_) => WorkKind::Keys,
@@ -174,7 +177,7 @@ fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<Leas
             Entry::Vacant(entry) => *entry.insert(ranges_of(db, row.run, row.destination)?),
         };
         leased.push(LeasedView {
-            revoke: row.cancelling,
+            revoke: row.cancelling || row.paused,
             range: view(db, &row, now, specs)?,
             session: SessionId(uint(session)),
             since: Timestamp::from_micros(since),
@@ -197,7 +200,8 @@ pub(super) fn lease(
             .prepare_cached(
                 "UPDATE ranges SET state = 1, epoch = epoch + 1, session = ?3, leased_at = ?4, lease_sequence = ?5,
                      reap = (SELECT state = 'cancelling' FROM runs WHERE runs.id = run)
-                 WHERE id = ?1 AND epoch = ?2 AND state = 0",
+                 WHERE id = ?1 AND epoch = ?2 AND state = 0
+                     AND (SELECT state FROM runs WHERE runs.id = run) IN ('pending', 'running', 'cancelling')",
             )?
             .execute(params![
                 int(grant.held.id),

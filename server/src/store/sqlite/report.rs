@@ -6,8 +6,8 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{keys, runs};
-use crate::plan::{AfterError, after_error};
+use super::{keys, pause, runs};
+use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
 pub(super) fn apply(
@@ -28,6 +28,10 @@ pub(super) fn apply(
         return Ok(if repeated { Verdict::Applied } else { Verdict::Stale });
     }
     check(&row, &report)?;
+    if let Some(why) = fails_on_keys(&report.counters, &report.failures, row.paused) {
+        give_back(db, &row, &why)?;
+        return Ok(Verdict::Stale);
+    }
     count(db, row.run, row.destination, report.counters)?;
     if row.pool.is_some() {
         keys::carry_over(db, row.id, &mut report.failures)?;
@@ -242,14 +246,29 @@ fn fail(db: &Connection, row: &RangeRow, error: &WorkError, now: Timestamp) -> R
             )?;
             let_go(db, row.id, LetGo::NewEpoch)
         }
+        AfterError::Fail if let Some(why) = fails_on_work(error) => give_back(db, row, &why),
         AfterError::Fail => {
-            let (spec, _) = runs::spec(db, row.run)?;
-            let index = usize::try_from(row.destination).unwrap_or_default();
-            let place = spec.destinations.get(index).map_or_else(String::new, |destination| {
-                let location = &destination.location;
-                format!("{}:{}/{}: ", location.endpoint, location.bucket, location.prefix)
-            });
-            runs::give_up(db, row.run, row.id, &format!("{place}{}: {}", error.code, error.message))
+            let why = format!("{}{}: {}", place_of(db, row)?, error.code, error.message);
+            runs::give_up(db, row.run, row.id, &why)
         }
     }
+}
+
+/// The place a range writes to, before a text about it.
+fn place_of(db: &Connection, row: &RangeRow) -> Result<String, Error> {
+    let (spec, _) = runs::spec(db, row.run)?;
+    let index = usize::try_from(row.destination).unwrap_or_default();
+    Ok(spec.destinations.get(index).map_or_else(String::new, |destination| {
+        let location = &destination.location;
+        format!("{}:{}/{}: ", location.endpoint, location.bucket, location.prefix)
+    }))
+}
+
+/// A credential does not work: the range stays as it is, and its run waits for a person.
+fn give_back(db: &Connection, row: &RangeRow, why: &str) -> Result<(), Error> {
+    let_go(db, row.id, LetGo::NewEpoch)?;
+    let advice = "mend the credential or its permissions, then resume the run";
+    let why = format!("{}{why}; {advice}", place_of(db, row)?);
+    pause::stop(db, row.run, &why)?;
+    Ok(())
 }

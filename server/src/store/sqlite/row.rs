@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::keys;
+use super::pause::PAUSED;
 use crate::store::Error;
 
 /// States of a range, as they are stored.
@@ -98,6 +99,7 @@ pub(super) struct RangeRow {
     pub(super) state: i64,
     pub(super) epoch: i64,
     pub(super) cancelling: bool,
+    pub(super) paused: bool,
     /// It was leased only to abort its uploads.
     pub(super) reap: bool,
     /// Where it has its keys from, when it is a key work.
@@ -112,7 +114,7 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
     let mut statement = db.prepare_cached(sql)?;
     let found = statement.query_row([int(id)], |row| {
-        let cancelling = row.get::<_, String>("run_state")? == CANCELLING;
+        let run_state: String = row.get("run_state")?;
         Ok(RangeRow {
             id: row.get("id")?,
             run: row.get("run")?,
@@ -122,7 +124,8 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
             cursor: key(row, "cursor")?,
             state: row.get("state")?,
             epoch: row.get("epoch")?,
-            cancelling,
+            cancelling: run_state == CANCELLING,
+            paused: run_state == PAUSED,
             reap: row.get("reap")?,
             pool: row.get("pool")?,
         })

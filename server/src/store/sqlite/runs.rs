@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use s3sync_proto::model::{
-    Counters, DestinationProgress, EndpointSpec, Failure, JobSpec, Key, Location, Name, Run,
-    RunName, RunState, Timestamp,
+    Counters, DestinationProgress, EndpointSpec, JobSpec, Key, Location, Name, Run, RunName,
+    RunState, Timestamp,
 };
 
 use s3sync_proto::status::reason;
@@ -296,7 +296,7 @@ pub(super) fn spec(
     Ok((parse(&spec)?, parse(&endpoints)?))
 }
 
-fn destinations(db: &Connection, run: i64) -> Result<Vec<DestinationProgress>, Error> {
+pub(super) fn destinations(db: &Connection, run: i64) -> Result<Vec<DestinationProgress>, Error> {
     let (spec, _) = self::spec(db, run)?;
     let mut progress = Vec::with_capacity(spec.destinations.len());
     for (index, destination) in spec.destinations.into_iter().enumerate() {
@@ -322,7 +322,7 @@ fn destinations(db: &Connection, run: i64) -> Result<Vec<DestinationProgress>, E
 }
 
 /// The row of a run.
-fn row_of(db: &Connection, run: &RunName) -> Result<i64, Error> {
+pub(super) fn row_of(db: &Connection, run: &RunName) -> Result<i64, Error> {
     let sql = "SELECT id FROM runs WHERE job = ?1 AND number = ?2";
     db.prepare_cached(sql)?
         .query_row(params![run.job.as_str(), int(run.number)], |row| row.get(0))
@@ -434,8 +434,8 @@ pub(super) fn explain(db: &Connection, reasons: &[(RunName, String)]) -> Result<
     for (run, reason) in reasons {
         let changed: Option<i64> = db
             .prepare_cached(
-                "UPDATE runs SET reason = ?3 WHERE job = ?1 AND number = ?2 AND ended IS NULL AND reason <> ?3
-                 AND failed_ranges = 0 RETURNING id",
+                "UPDATE runs SET reason = ?3 WHERE job = ?1 AND number = ?2 AND state IN ('pending', 'running')
+                 AND reason <> ?3 AND failed_ranges = 0 RETURNING id",
             )?
             .query_row(params![run.job.as_str(), int(run.number), reason], |row| row.get(0))
             .optional()?;
@@ -444,49 +444,4 @@ pub(super) fn explain(db: &Connection, reasons: &[(RunName, String)]) -> Result<
         }
     }
     Ok(())
-}
-
-pub(super) fn failures(
-    db: &Connection,
-    run: &RunName,
-    after: Option<(u32, Key)>,
-    limit: u32,
-) -> Result<(Vec<Failure>, u64), Error> {
-    let id = row_of(db, run)?;
-    let total =
-        destinations(db, id)?.iter().map(|destination| destination.counters.not_in_step()).sum();
-    let (destination, key) = match &after {
-        Some((destination, key)) => (i64::from(*destination), Some(key.as_bytes())),
-        None => (-1, None),
-    };
-    let mut statement = db.prepare_cached(
-        "SELECT destination, key, class, code, message, s3_request_id, attempts, first, last FROM failures
-         WHERE run = ?1 AND (destination > ?2 OR (destination = ?2 AND key > ?3))
-         ORDER BY destination, key LIMIT ?4",
-    )?;
-    let rows = statement.query_map(params![id, destination, key, limit], |row| {
-        let class: String = row.get("class")?;
-        let failure = |class| {
-            Ok::<_, rusqlite::Error>(Failure {
-                key: Key::from(row.get::<_, Vec<u8>>("key")?),
-                destination: uint32(row.get("destination")?),
-                class,
-                code: row.get("code")?,
-                message: row.get("message")?,
-                s3_request_id: row.get("s3_request_id")?,
-                attempts: uint32(row.get("attempts")?),
-                first: time(row, "first")?,
-                last: time(row, "last")?,
-            })
-        };
-        Ok(match from_word(&class) {
-            Ok(class) => Ok(failure(class)?),
-            Err(error) => Err(error),
-        })
-    })?;
-    let mut failures = Vec::new();
-    for row in rows {
-        failures.push(row??);
-    }
-    Ok((failures, total))
 }
