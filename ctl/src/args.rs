@@ -285,14 +285,42 @@ Of a run that is incomplete or failed, everything is looked at.")]
         #[command(flatten)]
         patience: Patience,
     },
-    /// List what a run could not bring in step, and why.
+    /// Show what a run could not bring in step, and why: grouped, or key by key.
+    #[command(after_help = "\
+Examples:
+  s3syncctl run failures media                      by class and code, with what to do about each
+  s3syncctl run failures media --class permanent    the keys of one class
+  s3syncctl run failures media -o jsonl             every key, for a program")]
     Failures {
         /// JOB/NUMBER, or JOB for its newest.
         run: RunRef,
-        /// At most this many.
+        /// List the keys of this class.
+        #[arg(long, value_enum)]
+        class: Option<Class>,
+        /// List all keys instead of groups; so do the outputs wide, json, jsonl and yaml.
+        #[arg(long)]
+        keys: bool,
+        /// At most this many keys.
         #[arg(long, default_value_t = 1_000)]
         limit: u32,
     },
+}
+
+/// A kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Class {
+    /// The endpoint kept asking to slow down.
+    Throttled,
+    /// Failed in a way that may pass.
+    Transient,
+    /// The object kept changing.
+    Changed,
+    /// Refused.
+    Permanent,
+    /// Must be restored before it can be read.
+    Archived,
+    /// Agents died on it.
+    Poison,
 }
 
 /// How long to wait.

@@ -7,7 +7,7 @@ use comfy_table::Table;
 use s3sync_proto::json::Resource;
 use serde_json::Value;
 
-pub(crate) use resources::{progress_line, run_label};
+pub(crate) use resources::{class, progress_line, run_label};
 
 use crate::args::Output;
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
-use crate::model::{Agent, Endpoint, Failure, Job, Queue, Run};
+use crate::model::{Agent, Endpoint, Failure, FailureGroup, Job, Queue, Run};
 use crate::{pb, wire};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -44,6 +44,12 @@ impl Resource for Run {
 impl Resource for Failure {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.Failure", &wire::failure_to(self.clone()))
+    }
+}
+
+impl Resource for FailureGroup {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.FailureGroup", &wire::failure_group_to(self.clone()))
     }
 }
 

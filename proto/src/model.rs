@@ -18,7 +18,7 @@ mod work;
 pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
 pub use counters::Counters;
 pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
-pub use failure::{Failure, FailureClass, WorkError};
+pub use failure::{Failure, FailureClass, FailureGroup, WorkError};
 pub use filter::{KeyMatch, MAX_PATTERN_BYTES, MAX_PATTERNS, Matcher, pattern_problem};
 pub use invalid::{Invalid, Violation};
 pub use job::{

@@ -21,7 +21,10 @@ pub use names::{
 };
 pub use problems::Problems;
 pub use queue::{queue_from, queue_spec, queue_to};
-pub use run::{counters_from, counters_to, failure_from, failure_to, run_from, run_to};
+pub use run::{
+    counters_from, counters_to, failure_class, failure_class_to, failure_from, failure_group_from,
+    failure_group_to, failure_to, run_from, run_to,
+};
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};
 

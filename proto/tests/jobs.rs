@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use s3sync_proto::client::{ApiClient, Code, ConnectOptions, WatchEvent};
-use s3sync_proto::model::{RunName, RunState};
+use s3sync_proto::model::{FailureClass, RunName, RunState};
 use s3sync_proto::pb::v1 as pb;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -156,6 +156,17 @@ impl pb::job_service_server::JobService for Asked {
         Ok(Response::new(run(8, pb::RunState::Pending)))
     }
 
+    async fn group_failures(
+        &self,
+        request: Request<pb::GroupFailuresRequest>,
+    ) -> Result<Response<pb::GroupFailuresResponse>, Status> {
+        self.note(request.into_inner().parent);
+        let sample =
+            Some(pb::Failure { class: pb::FailureClass::Archived.into(), ..Default::default() });
+        let groups = vec![pb::FailureGroup { size: 3, sample }];
+        Ok(Response::new(pb::GroupFailuresResponse { groups, total_size: 4 }))
+    }
+
     async fn list_failures(
         &self,
         request: Request<pb::ListFailuresRequest>,
@@ -217,9 +228,11 @@ async fn pages_follow_each_other() {
     assert_eq!(last.next, None);
     assert_eq!(asked.taken(), ["jobs/- 5 ".to_owned(), format!("jobs/a {} more", i32::MAX)]);
 
-    let (failures, all) = client.list_failures(&named("a"), None, 5, "").await.unwrap();
+    let (failures, all) = client.list_failures(&named("a"), None, None, 5, "").await.unwrap();
+    let (groups, of) = client.group_failures(&named("a"), Some(7)).await.unwrap();
+    assert_eq!((groups[0].size, groups[0].sample.class, of), (3, FailureClass::Archived, 4));
     assert_eq!((failures.items.len(), failures.next, all), (1, None, 100_001));
-    assert_eq!(asked.taken(), ["jobs/a/runs/-"]);
+    assert_eq!(asked.taken(), ["jobs/a/runs/-", "jobs/a/runs/7"]);
 }
 
 #[tokio::test]

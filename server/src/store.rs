@@ -13,13 +13,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, BucketFacts, Destination, Endpoint, EndpointSpec, Failure,
-    Held, Hello, Job, JobSpec, Key, Location, Name, Queue, QueueSpec, Run, RunName, SplitProposal,
-    State, Timestamp, Trigger, UploadIntent, Verdict, WorkError, WorkReport,
+    FailureClass, FailureGroup, Held, Hello, Job, JobSpec, Key, Location, Name, Queue, QueueSpec,
+    Run, RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict, WorkError,
+    WorkReport,
 };
 use tokio::sync::watch;
 
 /// Most failures a run lists; more are only counted, and the run ends incomplete (DESIGN, decision 2).
 pub const MAX_FAILURES_PER_RUN: u64 = 100_000;
+
+/// Most groups of failures that are told.
+pub const MAX_FAILURE_GROUPS: u32 = 50;
 
 /// Most ranges a run may be cut into at one destination, so that rows stay bounded.
 pub const MAX_RANGES_PER_DESTINATION: u32 = 4_096;
@@ -104,13 +108,18 @@ pub trait Store: Send + Sync + 'static {
     /// cancelled or waits for an approval.
     async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error>;
 
-    /// Failures of a run by destination and key, after a position, and how many keys failed in all.
+    /// Failures of a run, of one class or of all, by destination and key, after a position, and how many keys failed in all.
     async fn failures(
         &self,
         run: &RunName,
+        class: Option<FailureClass>,
         after: Option<(u32, Key)>,
         limit: u32,
     ) -> Result<(Vec<Failure>, u64), Error>;
+
+    /// The listed failures of a run by class and code, most first, at most [`MAX_FAILURE_GROUPS`], and how many keys
+    /// failed in all.
+    async fn failure_groups(&self, run: &RunName) -> Result<(Vec<FailureGroup>, u64), Error>;
 
     /// Sets why runs stand where they stand (nobody can do the work), where that differs from what is recorded.
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error>;

@@ -122,6 +122,10 @@ async fn failures_are_listed_with_their_reason() {
     assert_eq!(output.status.code(), Some(9), "{}", String::from_utf8_lossy(&output.stdout));
     let shown = world.ctl_ok(&["run", "failures", "media"]).await.unwrap();
     assert!(shown.contains("00/000000.bin") && shown.contains("AccessDenied"), "{shown}");
+    let keys = world.ctl_ok(&["run", "failures", "media", "--class", "permanent"]).await.unwrap();
+    assert_eq!(keys.lines().count(), 4, "a head and three keys:\n{keys}");
+    let others = world.ctl_ok(&["run", "failures", "media", "--class", "archived"]).await.unwrap();
+    assert_eq!(others, "");
     let json = world.ctl_ok(&["run", "failures", "media", "-o", "jsonl"]).await.unwrap();
     assert_eq!(json.lines().count(), 3, "{json}");
 }

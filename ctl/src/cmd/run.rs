@@ -1,7 +1,9 @@
 //! `run`.
 
+mod failures;
+
 use s3sync_proto::client::{ApiClient, WatchEvent};
-use s3sync_proto::model::{Failure as KeyFailure, RunName};
+use s3sync_proto::model::RunName;
 use tokio_stream::StreamExt as _;
 
 use super::{get, wait};
@@ -13,8 +15,6 @@ use crate::render;
 
 /// Runs shown by `run list`.
 const LISTED_RUNS: u32 = 50;
-/// Failures asked for at once.
-const FAILURE_PAGE: u32 = 1_000;
 
 pub(crate) async fn run(
     client: &mut ApiClient,
@@ -53,8 +53,12 @@ pub(crate) async fn run(
             }
             wait::run(client, &run.name, patience, output, terminal).await
         }
-        RunCommand::Failures { run, limit } => {
-            failures(client, &run, limit, output, terminal).await
+        RunCommand::Failures { run, class, keys, limit } => {
+            let grouped = output == Output::Table && class.is_none() && !keys;
+            if grouped {
+                return failures::groups(client, &run, terminal).await;
+            }
+            failures::keys(client, &run, class, limit, output, terminal).await
         }
     }
 }
@@ -111,29 +115,4 @@ async fn watch(
         }
     }
     Ok(exit)
-}
-
-async fn failures(
-    client: &mut ApiClient,
-    run: &RunRef,
-    limit: u32,
-    output: Output,
-    terminal: &mut Terminal<'_>,
-) -> Result<Exit, Failure> {
-    let (mut items, mut token, mut total): (Vec<KeyFailure>, _, _) = (Vec::new(), String::new(), 0);
-    while items.len() < limit as usize {
-        let size = FAILURE_PAGE.min(limit - u32::try_from(items.len()).unwrap_or(limit));
-        let (page, all) = client.list_failures(&run.job, run.number, size, &token).await?;
-        total = all;
-        items.extend(page.items);
-        match page.next {
-            Some(next) => token = next,
-            None => break,
-        }
-    }
-    get::many(&items, output, terminal)?;
-    if (items.len() as u64) < total {
-        writeln!(terminal.err, "{} of {total} failures are shown", items.len())?;
-    }
-    Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use s3sync_proto::model::{
     Agent, AgentState, BucketFacts, Counters, DeleteMode, Endpoint, EtagKind, Failure,
-    FailureClass, Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
+    FailureClass, FailureGroup, Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
@@ -436,7 +436,30 @@ impl Show for Failure {
     }
 }
 
-fn class(class: FailureClass) -> &'static str {
+impl Show for FailureGroup {
+    const PLURAL: &'static str = "failures";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["CLASS", "CODE", "KEYS", "SAMPLE", "MESSAGE"], &[]);
+
+    fn row(&self) -> Vec<String> {
+        let Self { size, sample } = self;
+        vec![
+            class(sample.class).to_owned(),
+            sample.code.clone(),
+            count(*size),
+            sample.key.to_string(),
+            sample.message.clone(),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let heads = Self::COLUMNS.0.iter().map(|head| head.to_lowercase());
+        heads.zip(self.row()).collect()
+    }
+}
+
+/// A class as people read it.
+pub(crate) fn class(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Throttled => "throttled",
         FailureClass::Transient => "transient",

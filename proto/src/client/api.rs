@@ -5,7 +5,10 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
 use super::{ApiError, Code, ConnectOptions, Credentials, MAX_API_MESSAGE};
-use crate::model::{Agent, Endpoint, EndpointSpec, Failure, Invalid, Job, JobSpec, Name, Run};
+use crate::model::{
+    Agent, Endpoint, EndpointSpec, Failure, FailureClass, FailureGroup, Invalid, Job, JobSpec,
+    Name, Run,
+};
 use crate::pb::v1 as pb;
 use crate::wire;
 
@@ -378,7 +381,22 @@ impl ApiClient {
         Ok(wire::run_from(self.jobs.retry_run_failures(request).await?.into_inner())?)
     }
 
-    /// A page of a run's failures, and how many there are in all.
+    /// A run's failures by class and code, and how many there are in all.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn group_failures(
+        &mut self,
+        job: &Name,
+        number: Option<u64>,
+    ) -> Result<(Vec<FailureGroup>, u64), ApiError> {
+        let request = pb::GroupFailuresRequest { parent: run_name(job, number) };
+        let answer = self.jobs.group_failures(request).await?.into_inner();
+        let total = u64::try_from(answer.total_size).unwrap_or_default();
+        Ok((page(answer.groups, String::new(), wire::failure_group_from)?.items, total))
+    }
+
+    /// A page of a run's failures, of one class or of all, and how many there are in all.
     ///
     /// # Errors
     /// See the .proto file.
@@ -386,11 +404,13 @@ impl ApiClient {
         &mut self,
         job: &Name,
         number: Option<u64>,
+        class: Option<FailureClass>,
         size: u32,
         token: &str,
     ) -> Result<(Page<Failure>, u64), ApiError> {
         let request = pb::ListFailuresRequest {
             parent: run_name(job, number),
+            class: wire::failure_class_to(class),
             page_size: page_size(size),
             page_token: token.to_owned(),
         };

@@ -45,6 +45,15 @@ pub struct Failure {
     pub last: Timestamp,
 }
 
+/// Failures of one class with one code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureGroup {
+    /// How many keys.
+    pub size: u64,
+    /// One of them; its class and code are those of all.
+    pub sample: Failure,
+}
+
 /// Why a piece of work cannot be done at all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkError {

@@ -3,8 +3,8 @@
 use super::problems::path;
 use super::{Problems, int32, int64, job, time_to};
 use crate::model::{
-    Counters, DestinationProgress, Failure, FailureClass, Invalid, Key, MAX_KEY_BYTES, Run,
-    RunState, Trigger, WorkError,
+    Counters, DestinationProgress, Failure, FailureClass, FailureGroup, Invalid, Key,
+    MAX_KEY_BYTES, Run, RunState, Trigger, WorkError,
 };
 use crate::pb::{agent::v1 as agent_pb, v1 as pb};
 
@@ -337,6 +337,44 @@ pub fn failure_to(failure: Failure) -> pb::Failure {
         first_time: time_to(first),
         last_time: time_to(last),
     }
+}
+
+/// A group of failures as a server sent it.
+///
+/// # Errors
+/// Every problem of the fields.
+pub fn failure_group_from(group: pb::FailureGroup) -> Result<FailureGroup, Invalid> {
+    let pb::FailureGroup { size, sample } = group;
+    let mut problems = Problems::default();
+    let size = problems.count("size", size);
+    let sample = problems.part("sample", failure_from(sample.unwrap_or_default()));
+    problems.finish(sample.map(|sample| FailureGroup { size, sample }))
+}
+
+/// A group of failures for the wire.
+#[must_use]
+pub fn failure_group_to(group: FailureGroup) -> pb::FailureGroup {
+    let FailureGroup { size, sample } = group;
+    pb::FailureGroup { size: int64(size), sample: Some(failure_to(sample)) }
+}
+
+/// The class a request asks for; `None` when it asks for all.
+///
+/// # Errors
+/// When it is not known.
+pub fn failure_class(number: i32) -> Result<Option<FailureClass>, Invalid> {
+    if number == i32::from(pb::FailureClass::Unspecified) {
+        return Ok(None);
+    }
+    let mut problems = Problems::default();
+    let class = problems.choice("class", number, self::class);
+    problems.finish(class.map(Some))
+}
+
+/// A class for a request; `None` asks for all.
+#[must_use]
+pub fn failure_class_to(class: Option<FailureClass>) -> i32 {
+    class.map_or(pb::FailureClass::Unspecified, class_to).into()
 }
 
 pub(super) fn key(field: &str, bytes: prost::bytes::Bytes, problems: &mut Problems) -> Option<Key> {

@@ -276,13 +276,26 @@ impl JobService for Jobs {
         Ok(Response::new(wire::run_to(run)))
     }
 
+    async fn group_failures(
+        &self,
+        request: Request<pb::GroupFailuresRequest>,
+    ) -> Result<Response<pb::GroupFailuresResponse>, Status> {
+        let name = self.run_name(&request.get_ref().parent).await?;
+        let (groups, total) = self.0.store.failure_groups(&name).await.map_err(refused)?;
+        Ok(Response::new(pb::GroupFailuresResponse {
+            groups: groups.into_iter().map(wire::failure_group_to).collect(),
+            total_size: i64::try_from(total).unwrap_or(i64::MAX),
+        }))
+    }
+
     async fn list_failures(
         &self,
         request: Request<pb::ListFailuresRequest>,
     ) -> Result<Response<pb::ListFailuresResponse>, Status> {
-        let pb::ListFailuresRequest { parent, page_size, page_token } = request.into_inner();
+        let pb::ListFailuresRequest { parent, page_size, page_token, class } = request.into_inner();
+        let class = wire::failure_class(class)?;
         let name = self.run_name(&parent).await?;
-        let list = format!("failures of {name}");
+        let list = format!("failures of {name} of {class:?}");
         let after = match page::position(&list, &page_token)? {
             None => None,
             Some(position) => {
@@ -293,7 +306,7 @@ impl JobService for Jobs {
         };
         let size = page::size(page_size);
         let (mut failures, total) =
-            self.0.store.failures(&name, after, size + 1).await.map_err(refused)?;
+            self.0.store.failures(&name, class, after, size + 1).await.map_err(refused)?;
         let more = failures.len() > size as usize;
         failures.truncate(size as usize);
         let next_page_token = match failures.last() {

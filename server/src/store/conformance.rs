@@ -82,6 +82,7 @@ const CASES: &[Case] = &[
         Box::pin(pause::credential_for_listing(b))
     }),
     ("a retry looks at what failed and at nothing else", |b| Box::pin(retry::whole(b))),
+    ("failures are grouped by class and code", |b| Box::pin(retry::groups(b))),
     ("without failures there is nothing to retry", |b| Box::pin(retry::nothing(b))),
     ("a retry knows a destination by its place", |b| Box::pin(retry::destinations(b))),
     ("a yielded key work gives back what is not settled", |b| Box::pin(retry::yielded(b))),

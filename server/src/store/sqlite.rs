@@ -19,8 +19,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
-    Agent, Assignment, BucketFacts, Failure, Held, Key, Name, Run, RunName, SplitProposal, State,
-    Timestamp, UploadIntent, Verdict, WorkError, WorkReport,
+    Agent, Assignment, BucketFacts, Failure, FailureClass, FailureGroup, Held, Key, Name, Run,
+    RunName, SplitProposal, State, Timestamp, UploadIntent, Verdict, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -192,11 +192,17 @@ impl Store for Sqlite {
     async fn failures(
         &self,
         run: &RunName,
+        class: Option<FailureClass>,
         after: Option<(u32, Key)>,
         limit: u32,
     ) -> Result<(Vec<Failure>, u64), Error> {
         let run = run.clone();
-        self.read(move |db| failures::list(db, &run, after, limit)).await
+        self.read(move |db| failures::list(db, &run, class, after, limit)).await
+    }
+
+    async fn failure_groups(&self, run: &RunName) -> Result<(Vec<FailureGroup>, u64), Error> {
+        let run = run.clone();
+        self.read(move |db| failures::groups(db, &run)).await
     }
 
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {

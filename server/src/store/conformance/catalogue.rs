@@ -101,7 +101,7 @@ pub(super) async fn delete_job(bench: Bench) {
     bench.done(held, Outcome::Completed, [None, None], 1).await;
     assert_eq!(bench.change(delete()).await.unwrap(), Applied::Fresh);
     assert!(matches!(bench.store.run(&run.job, None).await, Err(Error::NotFound(_))));
-    assert!(matches!(bench.store.failures(&run, None, 9).await, Err(Error::NotFound(_))));
+    assert!(matches!(bench.store.failures(&run, None, None, 9).await, Err(Error::NotFound(_))));
     assert!(matches!(bench.change(delete()).await, Err(Error::NotFound(_))));
     // A job of that name made anew is another one, and counts its runs from the beginning.
     bench.put_job("media", vec![destination("cnn1", "target")]).await;

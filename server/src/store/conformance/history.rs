@@ -369,7 +369,8 @@ impl World {
             totals.listed,
             "a key was counted twice"
         );
-        let (listed, failed) = self.bench.store.failures(&run.name, None, 1_000).await.unwrap();
+        let (listed, failed) =
+            self.bench.store.failures(&run.name, None, None, 1_000).await.unwrap();
         assert_eq!((listed.len() as u64, failed), (totals.not_in_step(), totals.not_in_step()));
         if run.state == RunState::FinishedWithFailures {
             assert_eq!(totals, all, "a key was missed");

@@ -80,7 +80,7 @@ pub(super) async fn credential(bench: Bench) {
         "{}",
         paused.reason
     );
-    assert_eq!(bench.store.failures(&run, None, 9).await.unwrap().0, []);
+    assert_eq!(bench.store.failures(&run, None, None, 9).await.unwrap().0, []);
     // Resumed, it begins where it stood.
     bench.store.resume_run(&run, bench.now).await.unwrap();
     let held = bench.take(session).await.held;

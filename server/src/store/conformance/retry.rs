@@ -50,11 +50,20 @@ pub(super) async fn whole(bench: Bench) {
     let ended = bench.store.run(&run.name.job, None).await.unwrap();
     assert_eq!(ended.state, RunState::FinishedWithFailures);
     assert_eq!((ended.totals().listed, ended.totals().failed), (3, 1));
-    let (left, _) = bench.store.failures(&run.name, None, 9).await.unwrap();
+    let (left, _) = bench.store.failures(&run.name, None, None, 9).await.unwrap();
     assert_eq!(left.len(), 1);
     // Tried once then and once now, and failing since then.
     assert_eq!((&left[0].key, left[0].attempts), (&key("b"), 2));
     assert_eq!(left[0].first, Timestamp::from_micros(1));
+}
+
+pub(super) async fn groups(bench: Bench) {
+    let run = failed(&bench, &["c", "a", "b", "z"]).await;
+    let (groups, total) = bench.store.failure_groups(&run).await.unwrap();
+    assert_eq!((groups.len(), groups[0].size, total), (1, 4, 4));
+    assert_eq!(groups[0].sample.key, key("a"));
+    let of = async |class| bench.store.failures(&run, Some(class), None, 9).await.unwrap().0.len();
+    assert_eq!((of(FailureClass::Permanent).await, of(FailureClass::Archived).await), (4, 0));
 }
 
 pub(super) async fn nothing(bench: Bench) {
@@ -141,7 +150,7 @@ pub(super) async fn poison(mut bench: Bench) {
     let ended = bench.store.run(&run.name.job, None).await.unwrap();
     assert_eq!(ended.state, RunState::FinishedWithFailures);
     assert_eq!((ended.totals().in_step, ended.totals().failed), (2, 1));
-    let (left, _) = bench.store.failures(&run.name, None, 9).await.unwrap();
+    let (left, _) = bench.store.failures(&run.name, None, None, 9).await.unwrap();
     assert_eq!((&left[0].key, left[0].class), (&key("deadly"), FailureClass::Poison));
 }
 

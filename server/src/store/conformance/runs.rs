@@ -143,11 +143,11 @@ pub(super) async fn failures_limit(bench: Bench) {
         let last = format!("{:08}", total - 1);
         bench.done(held, Outcome::Completed, [Some(&last), None], 0).await;
         assert_eq!(bench.run().await.state, end);
-        let (page, counted) = bench.store.failures(&run, None, 2).await.unwrap();
+        let (page, counted) = bench.store.failures(&run, None, None, 2).await.unwrap();
         assert_eq!(counted, total);
         assert_eq!(page, [failure(key("00000000")), failure(key("00000001"))]);
         let near = Some((0, key(&format!("{:08}", MAX_FAILURES_PER_RUN - 2))));
-        let (page, _) = bench.store.failures(&run, near, 9).await.unwrap();
+        let (page, _) = bench.store.failures(&run, None, near, 9).await.unwrap();
         assert_eq!(page, [failure(key(&format!("{:08}", MAX_FAILURES_PER_RUN - 1)))]);
     }
 }

@@ -260,10 +260,10 @@ pub(super) async fn destinations(bench: Bench) {
     let run = bench.run().await;
     let listed: Vec<_> = run.destinations.iter().map(|one| one.counters.listed).collect();
     assert_eq!((run.state, listed), (RunState::FinishedWithFailures, vec![3, 3]));
-    let (failures, total) = bench.store.failures(&run.name, None, 9).await.unwrap();
+    let (failures, total) = bench.store.failures(&run.name, None, None, 9).await.unwrap();
     assert_eq!((failures.len(), failures[0].destination, total), (1, 1, 1));
-    let after = bench.store.failures(&run.name, Some((1, key("k"))), 9).await.unwrap().0;
+    let after = bench.store.failures(&run.name, None, Some((1, key("k"))), 9).await.unwrap().0;
     assert!(after.is_empty());
-    let before = bench.store.failures(&run.name, Some((0, key("z"))), 9).await.unwrap().0;
+    let before = bench.store.failures(&run.name, None, Some((0, key("z"))), 9).await.unwrap().0;
     assert_eq!(before.len(), 1);
 }

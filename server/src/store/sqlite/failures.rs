@@ -1,53 +1,76 @@
 //! Failures as they are listed.
 
-use rusqlite::{Connection, params};
-use s3sync_proto::model::{Failure, Key, RunName};
+use rusqlite::{Connection, Row, params};
+use s3sync_proto::model::{Failure, FailureClass, FailureGroup, Key, RunName};
 
-use super::row::{from_word, time, uint32};
+use super::row::{from_word, time, uint, uint32, word};
 use super::runs::{destinations, row_of};
-use crate::store::Error;
+use crate::store::{Error, MAX_FAILURE_GROUPS};
 
 pub(super) fn list(
     db: &Connection,
     run: &RunName,
+    class: Option<FailureClass>,
     after: Option<(u32, Key)>,
     limit: u32,
 ) -> Result<(Vec<Failure>, u64), Error> {
     let id = row_of(db, run)?;
-    let total =
-        destinations(db, id)?.iter().map(|destination| destination.counters.not_in_step()).sum();
     let (destination, key) = match &after {
         Some((destination, key)) => (i64::from(*destination), Some(key.as_bytes())),
         None => (-1, None),
     };
+    let class = class.map(word).transpose()?;
     let mut statement = db.prepare_cached(
         "SELECT destination, key, class, code, message, s3_request_id, attempts, first, last FROM failures
-         WHERE run = ?1 AND (destination > ?2 OR (destination = ?2 AND key > ?3))
-         ORDER BY destination, key LIMIT ?4",
+         WHERE run = ?1 AND (destination > ?2 OR (destination = ?2 AND key > ?3)) AND (?4 IS NULL OR class = ?4)
+         ORDER BY destination, key LIMIT ?5",
     )?;
-    let rows = statement.query_map(params![id, destination, key, limit], |row| {
-        let class: String = row.get("class")?;
-        let failure = |class| {
-            Ok::<_, rusqlite::Error>(Failure {
-                key: Key::from(row.get::<_, Vec<u8>>("key")?),
-                destination: uint32(row.get("destination")?),
-                class,
-                code: row.get("code")?,
-                message: row.get("message")?,
-                s3_request_id: row.get("s3_request_id")?,
-                attempts: uint32(row.get("attempts")?),
-                first: time(row, "first")?,
-                last: time(row, "last")?,
-            })
-        };
-        Ok(match from_word(&class) {
-            Ok(class) => Ok(failure(class)?),
-            Err(error) => Err(error),
-        })
-    })?;
+    let rows = statement.query_map(params![id, destination, key, class, limit], read)?;
     let mut failures = Vec::new();
     for row in rows {
         failures.push(row??);
     }
-    Ok((failures, total))
+    Ok((failures, total(db, id)?))
+}
+
+pub(super) fn groups(db: &Connection, run: &RunName) -> Result<(Vec<FailureGroup>, u64), Error> {
+    let id = row_of(db, run)?;
+    // Beside MIN, SQLite takes the other columns from the row that has it.
+    let mut statement = db.prepare_cached(
+        "SELECT COUNT(*) AS size, destination, MIN(key) AS key, class, code, message, s3_request_id, attempts, first, last
+         FROM failures WHERE run = ?1 GROUP BY class, code ORDER BY size DESC, class, code LIMIT ?2",
+    )?;
+    let rows = statement
+        .query_map(params![id, MAX_FAILURE_GROUPS], |row| Ok((row.get("size")?, read(row)?)))?;
+    let mut groups = Vec::new();
+    for row in rows {
+        let (size, sample): (i64, _) = row?;
+        groups.push(FailureGroup { size: uint(size), sample: sample? });
+    }
+    Ok((groups, total(db, id)?))
+}
+
+/// Keys that failed, those included that are not listed.
+fn total(db: &Connection, run: i64) -> Result<u64, Error> {
+    let destinations = destinations(db, run)?;
+    Ok(destinations.iter().map(|destination| destination.counters.not_in_step()).sum())
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Result<Failure, Error>> {
+    let class: String = row.get("class")?;
+    let class = match from_word(&class) {
+        Ok(class) => class,
+        Err(error) => return Ok(Err(error)),
+    };
+    Ok(Ok(Failure {
+        key: Key::from(row.get::<_, Vec<u8>>("key")?),
+        destination: uint32(row.get("destination")?),
+        class,
+        code: row.get("code")?,
+        message: row.get("message")?,
+        s3_request_id: row.get("s3_request_id")?,
+        attempts: uint32(row.get("attempts")?),
+        first: time(row, "first")?,
+        last: time(row, "last")?,
+    }))
 }
