@@ -288,9 +288,9 @@ async fn attempt(
     if !honoured || retried || copied.stalled {
         look::source_unchanged(context, state, &copied.etag).await?;
     }
-    let repaired = state.carried.is_some();
-    ask::kept(context, state, &copied.etag).await?;
-    Ok(End::Copied(Copied { repaired, tags_unread: state.tags_unread, ..copied }))
+    let tags_unread = state.tags_unread;
+    let copied = ask::kept(context, state, copied).await?;
+    Ok(End::Copied(Copied { tags_unread, ..copied }))
 }
 
 async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault> {

@@ -8,6 +8,7 @@ mod conditions;
 mod faults;
 mod integrity;
 mod keys;
+mod metadata;
 mod multipart;
 mod program;
 mod queues;

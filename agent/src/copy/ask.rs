@@ -1,9 +1,9 @@
 //! Asks both sides for what listings do not tell: stamps, stored checksums, what an object carries. Where only that is
 //! not in step, it is repaired without moving a byte if the destination can copy an object onto itself.
 
-use super::{Copied, Fault, State, carry, look, server_side};
+use super::{By, Copied, Fault, State, carry, look, server_side};
 use crate::compare::drift::{drift, same_tags};
-use crate::compare::{Ask, by_checksums};
+use crate::compare::{Ask, by_checksums, is_md5_like};
 use crate::s3::{Attributes, Class, CopyRequest, Object, Operation};
 use crate::worker::context::Context;
 use s3sync_proto::model::CompareMode;
@@ -17,10 +17,13 @@ pub(super) enum Answer {
     Repaired(Copied),
 }
 
-/// What the source carries, when the destination was found to carry something else.
+/// What a copy must carry when it has arrived. Kept where that is not certain: the bytes were in step and this was not,
+/// or it was sent in a way that not every server keeps.
 pub(super) struct Carried {
     attributes: Attributes,
     tags: Option<Vec<(String, String)>>,
+    /// The bytes were in step.
+    pub(super) drifted: bool,
 }
 
 /// Asks, and repairs what can be repaired by itself.
@@ -72,7 +75,7 @@ async fn carried(
     }
     tracing::debug!(key = %state.source.key, ?drifted, tags_differ, "carries other things");
     let repaired = onto_itself(context, state, &source, destination, tags.clone()).await;
-    state.carried = Some(Box::new(Carried { attributes: source.attributes, tags }));
+    state.carried = Some(Box::new(Carried { attributes: source.attributes, tags, drifted: true }));
     match repaired? {
         Some(copied) => Ok(Answer::Repaired(copied)),
         None => Ok(Answer::Copy),
@@ -114,7 +117,9 @@ async fn onto_itself(
     if !can {
         return Ok(None);
     }
-    let stamp = carry::stamp_of(context, state, carry::single_is_comparable(context, state));
+    // Some servers keep an ETag that speaks of parts.
+    let comparable = carry::single_is_comparable(context, state) && is_md5_like(&destination.etag);
+    let stamp = carry::stamp_of(context, state, comparable);
     let stamped = stamp.is_some();
     let of_source = source.attributes.storage_class.clone();
     let request = CopyRequest {
@@ -147,27 +152,72 @@ async fn onto_itself(
     }
 }
 
-/// Makes sure that the destination kept what was repaired; else each run would do it again and call it a success.
+/// Makes sure that the destination kept what the copy carries, where that is not certain. What it lost on the way is
+/// given to it once more in another way.
 ///
 /// # Errors
-/// A failure that names what it does not keep.
-pub(super) async fn kept(context: &Context, state: &mut State, written: &str) -> Result<(), Fault> {
-    let Some(carried) = state.carried.take() else { return Ok(()) };
-    let Some(destination) = look::destination(context, state).await? else { return Ok(()) };
+/// A failure that names what it does not keep: else each run would do it again and call it a success.
+pub(super) async fn kept(
+    context: &Context,
+    state: &mut State,
+    copied: Copied,
+) -> Result<Copied, Fault> {
+    let Some(carried) = state.carried.take() else { return Ok(copied) };
+    let copied = Copied { repaired: carried.drifted, ..copied };
+    let Some((destination, lost)) = lost(context, state, &carried, &copied.etag).await? else {
+        return Ok(copied);
+    };
+    if copied.by != By::Copy {
+        let source = Object { attributes: carried.attributes.clone(), ..Object::default() };
+        let tags = carried.tags.clone();
+        if let Some(again) = onto_itself(context, state, &source, &destination, tags).await? {
+            let copied = Copied { etag: again.etag, ..copied };
+            return match self::lost(context, state, &carried, &copied.etag).await? {
+                None => Ok(copied),
+                Some((_, lost)) => Err(not_kept(context, state, &lost)),
+            };
+        }
+    }
+    Err(not_kept(context, state, &lost))
+}
+
+/// What the destination has not kept of what was written as this ETag. `None`: it kept all, or somebody else has
+/// written over it, which the next run looks at.
+async fn lost(
+    context: &Context,
+    state: &mut State,
+    carried: &Carried,
+    written: &str,
+) -> Result<Option<(Object, Vec<String>)>, Fault> {
+    let Some(destination) = look::destination(context, state).await? else { return Ok(None) };
     if destination.etag != written {
-        // Somebody else's; the next run looks at it.
-        return Ok(());
+        return Ok(None);
     }
     let mut lost = drift(&carried.attributes, &destination.attributes);
-    let tags = carried.tags.map(|tags| tags.len());
-    if tags.is_some() && destination.tag_count.is_some_and(|count| Some(count as usize) != tags) {
-        lost.push("tags".to_owned());
+    if let Some(tags) = &carried.tags {
+        let count = destination.tag_count;
+        // S3 tells no count when there are none.
+        let as_many = match count {
+            Some(count) => count as usize == tags.len(),
+            None => tags.is_empty(),
+        };
+        if !as_many && differ(context, state, tags, count).await? {
+            lost.push("tags".to_owned());
+        }
     }
-    if lost.is_empty() {
-        return Ok(());
-    }
-    let message =
-        format!("the bytes are in step, but the destination does not keep: {}", lost.join(", "));
+    Ok((!lost.is_empty()).then_some((destination, lost)))
+}
+
+fn not_kept(context: &Context, state: &State, lost: &[String]) -> Fault {
+    let what = lost.join(", ");
+    let message = format!("the bytes are in step, but the destination does not keep: {what}");
     let (side, key) = (&context.destination, &state.source.key);
-    Err(Fault::Failed(side.error(Class::Permanent, Operation::Head, key, "not_kept", message)))
+    Fault::Failed(side.error(Class::Permanent, Operation::Head, key, "not_kept", message))
+}
+
+impl Carried {
+    /// Of a copy that is sent in a way in which not every server keeps tags.
+    pub(super) fn new(attributes: Attributes, tags: Vec<(String, String)>) -> Self {
+        Self { attributes, tags: Some(tags), drifted: false }
+    }
 }

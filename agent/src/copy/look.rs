@@ -128,7 +128,9 @@ pub(super) async fn comparable(
         return Ok(());
     }
     // Nothing is concluded of the source: were its ETags held to be opaque by mistake, reads would not be checked
-    // against them any more.
-    context.learn_etags(destination, EtagKind::Opaque).await;
+    // against them any more. Nor of the destination by an ETag that speaks of parts.
+    if is_md5_like(written) {
+        context.learn_etags(destination, EtagKind::Opaque).await;
+    }
     Err(Fault::Unstamped(written.to_owned()))
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use s3sync_proto::model::{BucketFacts, EtagKind};
 use tokio::task::JoinSet;
 
+use super::ask::Carried;
 use super::body::{self, End};
 use super::choose::Layout;
 use super::digest::{self, Crc, Digested, Expected, Running, Told};
@@ -61,15 +62,19 @@ pub(super) async fn copy(
     let reproduced = layout.as_source && context.kinds().destination == Some(EtagKind::Md5);
     let stamp = carry::stamp_of(context, state, reproduced);
     let wanted = object.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
-    let checksum = (!state.refused.checksums && !server_side).then_some(wanted);
+    let checksum = (!state.refused.checksums).then_some(wanted);
     let request = CreateUploadRequest {
         key: context.destination.full(&state.source.key),
         attributes: carry::attributes(context, &object, stamp),
-        tags,
+        tags: tags.clone(),
         encryption: carry::encryption(context),
         checksum,
     };
     let open = upload::open(context, state, request).await?;
+    if !tags.is_empty() && state.carried.is_none() {
+        // Not every server keeps those of an upload.
+        state.carried = Some(Box::new(Carried::new(object.attributes.clone(), tags)));
+    }
     let opaque = context.kinds().source == Some(EtagKind::Opaque);
     let plan = Arc::new(Plan {
         state: PartState {
@@ -124,14 +129,18 @@ async fn fill(
     object: &Object,
 ) -> Result<Copied, Fault> {
     let done = all_parts(context, plan).await?;
-    let checksum = verify(context, plan, object, &done)?;
+    let checksum = match plan.server_side {
+        // S3 combines its own and compares.
+        true => object.checksum.clone(),
+        false => verify(context, plan, object, &done)?.map(Crc::encode),
+    };
     let etag = digest::multipart_etag(done.iter().map(|done| done.part.etag.as_str()));
     let request = CompleteRequest {
         key: context.destination.full(&plan.state.key),
         upload_id: open.id.clone(),
         parts: done.into_iter().map(|done| done.part).collect(),
         size: plan.state.size,
-        checksum: checksum.filter(|_| plan.checksum.is_some()).map(Crc::encode),
+        checksum: checksum.filter(|_| plan.checksum.is_some()),
         condition: Condition::None,
     };
     let (written, stalled) =

@@ -134,6 +134,34 @@ async fn what_the_destination_does_not_keep_is_a_failure_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tags_that_an_upload_lost_are_given_to_the_object_or_are_a_failure() {
+    for (refuses, outcome) in [(false, (1, 0)), (true, (0, 1))] {
+        let mut bench = Bench::new(MD5, MD5);
+        bench.destination.with(|contents| contents.forgets_tags_of_uploads = true);
+        if refuses {
+            bench.destination.meddle(|_, operation, _| {
+                (operation == Operation::Copy).then_some(Fault::Before(Class::Denied))
+            });
+        }
+        bench.source.store("from/k", pattern(1, IN_PARTS));
+        carries(&bench, "from/k", "me", "1");
+        bench.hold().await;
+        let failures = bench.desk.with(|recorded| recorded.failures.clone());
+        let codes: Vec<_> = failures.iter().map(|failure| failure.code.as_str()).collect();
+        let counters = bench.finish_run();
+        assert_eq!((counters.copied, counters.failed), outcome);
+        if refuses {
+            assert_eq!(codes, ["not_kept"]);
+        } else {
+            assert_carries(&bench, "k", "me", "1");
+            let again = bench.run().await;
+            assert_eq!((again.in_step, again.write_requests), (1, 0));
+        }
+        bench.assert_equal();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn metadata_that_cannot_be_read_is_a_failure_on_every_way_that_would_lose_it() {
     for (server_side, size) in [(false, 10), (false, STREAMED), (false, IN_PARTS), (true, 10)] {
         let mut bench = Bench::new(MD5, MD5);

@@ -71,6 +71,8 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
+    /// Does not keep tags of uploads.
+    pub(super) forgets_tags_of_uploads: bool,
     /// Does not keep website redirects.
     pub(super) forgets_redirects: bool,
     /// Does not tell how many tags an object has.
@@ -451,6 +453,9 @@ impl ObjectStore for Fake {
                 stored.etag = etag;
             }
             (stored.tags, stored.parts) = (open.request.tags, parts);
+            if c.forgets_tags_of_uploads {
+                stored.tags.clear();
+            }
             c.objects.insert(key.clone(), stored.clone());
             stored
         });
