@@ -6,6 +6,7 @@ mod cuts;
 mod needs;
 mod outcome;
 mod place;
+pub mod schedule;
 mod split;
 
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
