@@ -193,6 +193,16 @@ Example:
         #[command(flatten)]
         patience: Patience,
     },
+    /// Pause a job: it starts no run by itself. A run that is going on goes on.
+    Pause {
+        /// Its name.
+        name: Name,
+    },
+    /// Let a paused job go on: one run makes up for the starts it missed.
+    Resume {
+        /// Its name.
+        name: Name,
+    },
     /// Delete a job and the record of its runs. Objects in S3 stay as they are.
     Delete {
         /// Its name.

@@ -179,8 +179,9 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
         },
     );
     let head = (run_name(), state, text(), trigger, COUNTS);
-    (head, vec(progress, 0..4), time(), of(time()), of(time()), text()).prop_map(
-        |(head, destinations, created, started, ended, traceparent)| {
+    let times = (time(), of(time()), of(time()), of(time()));
+    (head, vec(progress, 0..4), times, text()).prop_map(
+        |(head, destinations, (created, started, ended, nominal), traceparent)| {
             let (name, state, reason, trigger, job_generation) = head;
             Run {
                 name,
@@ -193,6 +194,7 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
                 started,
                 ended,
                 traceparent,
+                nominal,
             }
         },
     )

@@ -153,6 +153,7 @@ impl Editor {
                 created,
                 updated,
                 latest_run,
+                next_starts: Vec::new(),
                 warnings,
             });
         }

@@ -18,6 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const GATHER: Duration = Duration::from_millis(20);
 /// Ready ranges looked at in one turn.
 const MAX_READY: u32 = 1_000;
+/// Jobs whose schedules are looked at in one turn.
+const MAX_STARTS: u32 = 100;
 /// A holder is asked to cut its range at most this often.
 const SPLIT_PAUSE: Duration = Duration::from_secs(2);
 /// A holder is told to let go at most this often.
@@ -51,11 +53,14 @@ struct Reconcile {
 }
 
 impl Reconcile {
-    /// While the server was away nobody could renew: no session expires for that.
+    /// While the server was away nobody could renew: no session expires for that. And no schedule fired.
     async fn begin(&self) {
         let until = self.context.clock.now().plus(self.context.times.session_ttl);
         if let Err(error) = self.context.store.extend_sessions(until).await {
             tracing::error!(%error, "sessions were not extended after the start");
+        }
+        if let Err(error) = self.context.store.begin_schedules(self.context.clock.now()).await {
+            tracing::error!(%error, "schedules were not looked at after the start");
         }
     }
 
@@ -65,6 +70,9 @@ impl Reconcile {
         for session in store.expire_sessions(now).await? {
             tracing::warn!(session = session.0, "a session expired; its work goes to others");
             self.context.sessions.end(session, End::Expired);
+        }
+        for run in store.start_due(MAX_STARTS, now).await? {
+            tracing::info!(%run, "a run was started by its schedule");
         }
         let mut snapshot = store.snapshot(MAX_READY, now).await?;
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work

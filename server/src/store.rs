@@ -77,6 +77,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::NotNow`] when there is nothing to retry.
     async fn start_run(&self, start: StartRun, now: Timestamp) -> Result<Run, Error>;
 
+    /// The server starts: of jobs whose last full run is not fresh a run is due ([`crate::plan::schedule::due_at_start`]).
+    async fn begin_schedules(&self, now: Timestamp) -> Result<(), Error>;
+
+    /// Starts the runs that schedules are due for, of at most `limit` jobs, and returns them. Each nominal time starts one
+    /// run or is counted as skipped. Costs a read when nothing is due.
+    async fn start_due(&self, limit: u32, now: Timestamp) -> Result<Vec<RunName>, Error>;
+
     /// One run; `number` `None` means the newest.
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
 
@@ -317,6 +324,8 @@ pub struct StartRun {
     pub request: Option<RequestKey>,
     /// Number of the run whose failures are looked at again; `None`: everything is.
     pub retries: Option<u64>,
+    /// The nominal time of the schedule that starts it.
+    pub nominal: Option<Timestamp>,
 }
 
 /// Where a run stands in the order of all runs; grows with each run.

@@ -1,10 +1,10 @@
 //! What a run does when nothing goes wrong.
 
-use s3sync_proto::model::RunState;
+use s3sync_proto::model::{RunState, Trigger};
 use s3sync_tests::objects;
-use s3sync_tests::rounds::{assert_equal, assert_no_upload};
+use s3sync_tests::rounds::{assert_equal, assert_no_upload, unequal};
 use s3sync_tests::wait::until;
-use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION};
+use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION, World};
 
 use super::{RUN_BOUND, ended, start_run, world};
 
@@ -59,6 +59,40 @@ async fn a_second_run_copies_nothing_and_a_change_is_all_that_moves() {
     );
     // Nothing is deleted unasked.
     assert!(world.side("cnn1").object(CHINA_DESTINATION, "destfolder/a b").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_keeps_buckets_in_step_by_itself_through_a_restart() {
+    let (mut world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 20, 3);
+    world.start_china("cn-1").unwrap();
+    world.start_west("us-1").unwrap();
+    let schedule = "schedule: { every: 1s, at_start: true }\n";
+    std::fs::write(world.folder().join("job.yaml"), format!("{}{schedule}", world.job_file()))
+        .unwrap();
+    world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
+    let equal = async |world: &World, what: &str| {
+        until(what, RUN_BOUND, || {
+            let all = unequal(world);
+            std::future::ready(if all.is_empty() { Ok(()) } else { Err(all) })
+        })
+        .await;
+    };
+    equal(&world, "what was there is copied").await;
+    world.side("usw2").seed(SOURCE, "srcfolder/new", "after the first run");
+    equal(&world, "what is new is copied").await;
+    world.kill_server().await.unwrap();
+    world.side("usw2").seed(SOURCE, "srcfolder/newer", "while the server was away");
+    world.start_server().await.unwrap();
+    equal(&world, "what came while the server was away is copied").await;
+    world.ctl_ok(&["job", "pause", "media"]).await.unwrap();
+    let runs = world.client().unwrap().list_runs(None, 500, "").await.unwrap().items;
+    let mut nominal: Vec<_> = runs.iter().filter_map(|run| run.nominal).collect();
+    assert!(runs.iter().any(|run| run.trigger == Trigger::Start), "it began by itself");
+    nominal.sort();
+    let count = nominal.len();
+    nominal.dedup();
+    assert_eq!(nominal.len(), count, "no time started two runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

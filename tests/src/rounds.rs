@@ -145,20 +145,22 @@ pub async fn ended(world: &World, run: &Run, bound: Duration) -> Run {
 /// # Panics
 /// When they do not.
 pub fn assert_equal(world: &World) {
+    let found = unequal(world);
+    assert!(found.is_empty(), "{} differences: {:?}", found.len(), &found[..found.len().min(10)]);
+}
+
+/// What differs between the source and its destinations.
+#[must_use]
+pub fn unequal(world: &World) -> Vec<String> {
     let (west, china) = (world.side("usw2"), world.side("cnn1"));
     let source = (&*west, SOURCE, "srcfolder/");
-    for destination in
-        [(&*west, WEST_DESTINATION, "destfolder/"), (&*china, CHINA_DESTINATION, "destfolder/")]
-    {
-        let found = differences(source, destination);
-        assert!(
-            found.is_empty(),
-            "{}: {} differences: {:?}",
-            destination.1,
-            found.len(),
-            &found[..found.len().min(10)]
-        );
-    }
+    let destinations =
+        [(&*west, WEST_DESTINATION, "destfolder/"), (&*china, CHINA_DESTINATION, "destfolder/")];
+    let of = |destination: (_, &str, _)| {
+        let found = differences(source, destination).into_iter();
+        found.map(|text| format!("{}: {text}", destination.1)).collect::<Vec<_>>()
+    };
+    destinations.into_iter().flat_map(of).collect()
 }
 
 /// Asserts that no multipart upload is open.

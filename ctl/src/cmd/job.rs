@@ -25,6 +25,12 @@ pub(crate) async fn run(
         JobCommand::Get { name } => {
             get::run(client, Kind::Job, Some(&name), output, terminal).await
         }
+        JobCommand::Pause { name } => {
+            get::one(&client.set_job_paused(&name, true).await?, output, terminal)
+        }
+        JobCommand::Resume { name } => {
+            get::one(&client.set_job_paused(&name, false).await?, output, terminal)
+        }
         JobCommand::Delete { name, yes } => {
             delete::run(client, Kind::Job, &name, yes, terminal).await
         }

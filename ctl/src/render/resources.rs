@@ -7,7 +7,7 @@ use s3sync_proto::model::{
 use serde_json::Value;
 
 use super::Show;
-use super::text::{age, count, labels, now, size, span, time};
+use super::text::{age, count, labels, now, size, span, time, until};
 use crate::manifest::{endpoint_document, job_document, queue_document};
 
 /// A run as people name it.
@@ -99,6 +99,14 @@ fn trigger(trigger: Trigger) -> &'static str {
     }
 }
 
+/// What started a run, with the time its schedule meant.
+fn started_by(run: &Run) -> String {
+    match run.nominal {
+        Some(nominal) => format!("{} of {}", trigger(run.trigger), time(Some(nominal))),
+        None => trigger(run.trigger).to_owned(),
+    }
+}
+
 fn place(location: &Location) -> String {
     let Location { endpoint, bucket, prefix } = location;
     format!("{endpoint}:{bucket}/{prefix}")
@@ -149,7 +157,7 @@ impl Show for Run {
             lines.push(line("reason", self.reason.clone()));
         }
         lines.extend([
-            line("trigger", trigger(self.trigger).to_owned()),
+            line("trigger", started_by(self)),
             line("created", time(Some(self.created))),
             line("started", time(self.started)),
             line("ended", time(self.ended)),
@@ -189,7 +197,7 @@ impl Show for Run {
 impl Show for Job {
     const PLURAL: &'static str = "jobs";
     const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
-        &["JOB", "SOURCE", "DESTINATIONS", "SCHEDULE", "LAST RUN"],
+        &["JOB", "SOURCE", "DESTINATIONS", "SCHEDULE", "NEXT", "LAST RUN"],
         &["DELETES", "GENERATION", "AGE"],
     );
 
@@ -201,6 +209,7 @@ impl Show for Job {
             place(&self.spec.source),
             destinations.join("\n"),
             schedule(self),
+            self.next_starts.first().map_or_else(|| "-".to_owned(), |next| until(*next, now())),
             self.latest_run.as_ref().map_or_else(|| "-".to_owned(), run_label),
             deletes(self).to_owned(),
             self.generation.to_string(),
@@ -230,6 +239,10 @@ impl Show for Job {
                 self.latest_run.as_ref().map_or_else(|| "none yet".to_owned(), run_label),
             ),
         ]);
+        for (index, next) in self.next_starts.iter().enumerate() {
+            let label = if index == 0 { "next" } else { "then" };
+            lines.push(line(label, time(Some(*next))));
+        }
         for warning in &self.warnings {
             lines.push(line("warning", format!("{}: {}", warning.field, warning.description)));
         }

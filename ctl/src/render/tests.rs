@@ -42,6 +42,7 @@ fn run() -> Run {
         started: Some(start),
         ended: Some(start.plus(std::time::Duration::from_secs(200))),
         traceparent: String::new(),
+        nominal: None,
     }
 }
 

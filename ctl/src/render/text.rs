@@ -41,6 +41,14 @@ pub(super) fn age(time: Timestamp, now: Timestamp) -> String {
     span(now.since(time).as_secs())
 }
 
+/// How long until then: `in 3m20s`, `due` when it has come.
+pub(super) fn until(time: Timestamp, now: Timestamp) -> String {
+    match time.since(now).as_secs() {
+        0 => "due".to_owned(),
+        seconds => format!("in {}", span(seconds)),
+    }
+}
+
 /// How long: `45s`, `3m20s`, `2h05m`, `5d`.
 pub(super) fn span(seconds: u64) -> String {
     match seconds {

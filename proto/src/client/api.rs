@@ -219,6 +219,7 @@ impl ApiClient {
             created: crate::model::Timestamp::default(),
             updated: crate::model::Timestamp::default(),
             latest_run: None,
+            next_starts: Vec::new(),
             warnings: Vec::new(),
         };
         let mut job = wire::job_to(model);
@@ -246,6 +247,21 @@ impl ApiClient {
             }
         };
         Ok(wire::job_from(answer.into_inner())?)
+    }
+
+    /// Pauses a job, or lets it go on: a paused one starts no run by itself. A run that is going on goes on.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn set_job_paused(&mut self, name: &Name, paused: bool) -> Result<Job, ApiError> {
+        let job = pb::Job { name: wire::format_job(name), paused, ..pb::Job::default() };
+        let request = pb::UpdateJobRequest {
+            job: Some(job),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["paused".to_owned()] }),
+            allow_missing: false,
+            validate_only: false,
+        };
+        Ok(wire::job_from(self.jobs.update_job(request).await?.into_inner())?)
     }
 
     /// Deletes a job.

@@ -29,6 +29,8 @@ pub struct Job {
     pub updated: Timestamp,
     /// Its newest run.
     pub latest_run: Option<RunName>,
+    /// Its next nominal times, as far as they are told; empty when it starts only when asked.
+    pub next_starts: Vec<Timestamp>,
     /// What is allowed but probably not meant. Computed, not stored.
     pub warnings: Vec<Warning>,
 }

@@ -27,6 +27,8 @@ pub struct Run {
     pub ended: Option<Timestamp>,
     /// W3C trace context it carries into every assignment; may be empty.
     pub traceparent: String,
+    /// The nominal time of the schedule that started it.
+    pub nominal: Option<Timestamp>,
 }
 
 /// Where a run stands.

@@ -41,6 +41,10 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
     let updated = problems.time("update_time", job.update_time).unwrap_or_default();
     let latest_run = Some(mem::take(&mut job.latest_run)).filter(|run| !run.is_empty());
     let latest_run = latest_run.and_then(|run| problems.run("latest_run", &run));
+    let mut next_starts = Vec::new();
+    for (index, time) in mem::take(&mut job.next_start_times).into_iter().enumerate() {
+        next_starts.extend(problems.time(&format!("next_start_times[{index}]"), Some(time)));
+    }
     let warnings = mem::take(&mut job.warnings)
         .into_iter()
         .map(|pb::Warning { field, description }| Warning { field, description })
@@ -55,6 +59,7 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
         created,
         updated,
         latest_run,
+        next_starts,
         warnings,
     }))
 }
@@ -62,7 +67,18 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
 /// A job for the wire.
 #[must_use]
 pub fn job_to(job: Job) -> pb::Job {
-    let Job { name, uid, spec, etag, generation, created, updated, latest_run, warnings } = job;
+    let Job {
+        name,
+        uid,
+        spec,
+        etag,
+        generation,
+        created,
+        updated,
+        latest_run,
+        next_starts,
+        warnings,
+    } = job;
     let JobSpec {
         source,
         destinations,
@@ -97,6 +113,7 @@ pub fn job_to(job: Job) -> pb::Job {
             .into_iter()
             .map(|Warning { field, description }| pb::Warning { field, description })
             .collect(),
+        next_start_times: next_starts.into_iter().filter_map(time_to).collect(),
     }
 }
 
@@ -119,6 +136,7 @@ fn spec(job: pb::Job, problems: &mut Problems) -> Option<JobSpec> {
         update_time: _,
         latest_run: _,
         warnings: _,
+        next_start_times: _,
     } = job;
     let source = location("source", source, problems);
     if destinations.is_empty() {

@@ -25,6 +25,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
         start_time,
         end_time,
         traceparent,
+        nominal_time,
     } = run;
     let mut problems = Problems::default();
     let name = problems.run("name", &name);
@@ -39,6 +40,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
     let created = problems.time("create_time", create_time).unwrap_or_default();
     let started = problems.time("start_time", start_time);
     let ended = problems.time("end_time", end_time);
+    let nominal = problems.time("nominal_time", nominal_time);
     let run = || {
         Some(Run {
             name: name?,
@@ -51,6 +53,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
             started,
             ended,
             traceparent,
+            nominal,
         })
     };
     let run = run();
@@ -72,6 +75,7 @@ pub fn run_to(run: Run) -> pb::Run {
         started,
         ended,
         traceparent,
+        nominal,
     } = run;
     pb::Run {
         name: name.to_string(),
@@ -85,6 +89,7 @@ pub fn run_to(run: Run) -> pb::Run {
         start_time: started.and_then(time_to),
         end_time: ended.and_then(time_to),
         traceparent,
+        nominal_time: nominal.and_then(time_to),
     }
 }
 

@@ -103,9 +103,15 @@ fn job_spec() -> impl Strategy<Value = JobSpec> {
 
 pub(crate) fn job() -> impl Strategy<Value = Job> {
     let warning = (text(), text()).prop_map(|(field, description)| Warning { field, description });
-    let head = (name(), text(), text(), COUNTS, time(), time());
+    let next = vec(time(), 0..3);
+    let head = (name(), text(), text(), COUNTS, (time(), next), time());
     (head, job_spec(), of(run_name()), vec(warning, 0..3)).prop_map(
-        |((name, uid, etag, generation, created, updated), spec, latest_run, warnings)| Job {
+        |(
+            (name, uid, etag, generation, (created, next_starts), updated),
+            spec,
+            latest_run,
+            warnings,
+        )| Job {
             name,
             uid,
             spec,
@@ -114,6 +120,7 @@ pub(crate) fn job() -> impl Strategy<Value = Job> {
             created,
             updated,
             latest_run,
+            next_starts,
             warnings,
         },
     )

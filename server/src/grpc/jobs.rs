@@ -15,7 +15,11 @@ use super::update::Update;
 use super::{Context, page, trace, watch};
 use crate::catalogue::{ChangeOptions, Editor, Precondition};
 use crate::plan::check;
+use crate::plan::schedule::upcoming;
 use crate::store::{Catalogue, RequestKey, StartRun};
+
+/// Next times that are told of a single job.
+const NEXT_STARTS: usize = 3;
 
 pub(super) struct Jobs(pub(super) Context);
 
@@ -80,7 +84,11 @@ impl JobService for Jobs {
         let text = &request.get_ref().name;
         let name = wire::job_name(text)?;
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
-        let job = catalogue.jobs.get(&name).cloned().ok_or_else(|| missing(text))?;
+        let mut job = catalogue.jobs.get(&name).cloned().ok_or_else(|| missing(text))?;
+        let timing = job.spec.schedule.as_ref().and_then(|schedule| schedule.timing.as_ref());
+        if let (Some(timing), Some(next)) = (timing, job.next_starts.first()) {
+            job.next_starts = upcoming(timing, *next, NEXT_STARTS);
+        }
         Ok(Response::new(warned(&name, job, &catalogue)))
     }
 
@@ -172,8 +180,14 @@ impl JobService for Jobs {
         let request = request.into_inner();
         let job = wire::job_name(&request.name)?;
         let key = request_key("RunJob", &request.request_id, &request, String::new())?;
-        let start =
-            StartRun { job, trigger: Trigger::Manual, traceparent, request: key, retries: None };
+        let start = StartRun {
+            job,
+            trigger: Trigger::Manual,
+            traceparent,
+            request: key,
+            retries: None,
+            nominal: None,
+        };
         let run = self.0.store.start_run(start, self.0.clock.now()).await.map_err(refused)?;
         tracing::info!(run = %run.name, "a run was started");
         Ok(Response::new(wire::run_to(run)))
@@ -270,7 +284,14 @@ impl JobService for Jobs {
         let name = self.run_name(&request.name).await?;
         let key = request_key("RetryRunFailures", &request.request_id, &request, String::new())?;
         let (job, retries) = (name.job.clone(), Some(name.number));
-        let start = StartRun { job, trigger: Trigger::Retry, traceparent, request: key, retries };
+        let start = StartRun {
+            job,
+            trigger: Trigger::Retry,
+            traceparent,
+            request: key,
+            retries,
+            nominal: None,
+        };
         let run = self.0.store.start_run(start, self.0.clock.now()).await.map_err(refused)?;
         tracing::info!(run = %run.name, of = %name, "a retry was started");
         Ok(Response::new(wire::run_to(run)))

@@ -20,6 +20,7 @@ pub fn check_job(
     let mut problems = unknown_endpoints(job, catalogue);
     problems.extend(unknown_queue(job, catalogue));
     problems.extend(unsupported::check(job));
+    problems.extend(job.schedule.iter().flat_map(super::schedule::problems));
     problems.extend(overlap::check(name, job, catalogue));
     Invalid::check(problems)?;
     Ok(warnings(job))

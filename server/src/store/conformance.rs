@@ -14,6 +14,7 @@ mod history;
 mod pause;
 mod retry;
 mod runs;
+mod schedules;
 mod sessions;
 mod work;
 
@@ -75,6 +76,13 @@ const CASES: &[Case] = &[
     ("uploads above a cut go with the new range", |b| Box::pin(cuts::uploads(b))),
     ("a destination is cut up to the limit", |b| Box::pin(cuts::limit(b))),
     ("the next run begins as the last one was cut", |b| Box::pin(cuts::boundaries(b))),
+    ("a nominal time starts one run or is counted", |b| Box::pin(schedules::fires(b))),
+    ("a start that waits for a run is one", |b| Box::pin(schedules::queues(b))),
+    ("a paused job keeps its times", |b| Box::pin(schedules::pauses(b))),
+    ("a job starts when it is created and when the server does", |b| {
+        Box::pin(schedules::begins(b))
+    }),
+    ("without times a job starts once", |b| Box::pin(schedules::only_at_start(b))),
     ("a paused run is let go and goes on where it stood", |b| Box::pin(pause::held(b))),
     ("a decision made before a pause leases nothing", |b| Box::pin(pause::raced(b))),
     ("a credential that fails on every key pauses the run", |b| Box::pin(pause::credential(b))),

@@ -11,6 +11,7 @@ mod pause;
 mod report;
 mod row;
 mod runs;
+mod schedules;
 mod sessions;
 mod work;
 
@@ -177,6 +178,17 @@ impl Store for Sqlite {
     async fn cancel_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error> {
         let run = run.clone();
         self.write(move |db| runs::cancel(db, &run, now)).await
+    }
+
+    async fn begin_schedules(&self, now: Timestamp) -> Result<(), Error> {
+        self.write(move |db| schedules::begin(db, now)).await
+    }
+
+    async fn start_due(&self, limit: u32, now: Timestamp) -> Result<Vec<RunName>, Error> {
+        if !self.read(move |db| schedules::any_due(db, now)).await? {
+            return Ok(Vec::new());
+        }
+        self.write(move |db| schedules::start(db, limit, now)).await
     }
 
     async fn pause_run(&self, run: &RunName, why: &str) -> Result<Run, Error> {

@@ -80,6 +80,7 @@ fn add(catalogue: &mut Catalogue, name: &str, spec: JobSpec) {
         created: Timestamp::default(),
         updated: Timestamp::default(),
         latest_run: None,
+        next_starts: Vec::new(),
         warnings: vec![],
     };
     catalogue.jobs.insert(name, job);

@@ -152,6 +152,7 @@ impl Bench {
             traceparent: String::new(),
             request: None,
             retries: None,
+            nominal: None,
         }
     }
 

@@ -8,6 +8,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{int, json, name, parse, time, uint};
+use super::schedules;
 use crate::store::{Applied, Catalogue, CatalogueChange, Error, REQUEST_ID_TTL, RequestKey};
 
 pub(super) fn all(db: &Connection) -> Result<Catalogue, Error> {
@@ -68,17 +69,20 @@ fn queues(db: &Connection) -> Result<BTreeMap<Name, Queue>, Error> {
 }
 
 fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
-    let sql = "SELECT name, uid, spec, etag, generation, created, updated, last_run FROM jobs";
+    let sql =
+        "SELECT name, uid, jobs.spec AS spec, etag, generation, created, updated, last_run, next
+               FROM jobs LEFT JOIN schedules ON job = name";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {
         let texts: (String, String, String, String) =
             (row.get("name")?, row.get("uid")?, row.get("spec")?, row.get("etag")?);
         let numbers: (i64, i64) = (row.get("generation")?, row.get("last_run")?);
-        Ok((texts, numbers, time(row, "created")?, time(row, "updated")?))
+        let next: Option<i64> = row.get("next")?;
+        Ok((texts, numbers, time(row, "created")?, time(row, "updated")?, next))
     })?;
     let mut jobs = BTreeMap::new();
     for row in rows {
-        let ((text, uid, spec, etag), (generation, last), created, updated) = row?;
+        let ((text, uid, spec, etag), (generation, last), created, updated, next) = row?;
         let name = name(&text)?;
         let latest_run = (last > 0).then(|| RunName { job: name.clone(), number: uint(last) });
         let spec: JobSpec = parse(&spec)?;
@@ -91,6 +95,7 @@ fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
             created,
             updated,
             latest_run,
+            next_starts: next.map(Timestamp::from_micros).into_iter().collect(),
             warnings: Vec::new(),
         };
         jobs.insert(name, job);
@@ -149,6 +154,7 @@ pub(super) fn change(
                  SET spec = ?3, etag = ?4, updated = ?5, generation = generation + 1",
                 params![name.as_str(), new_etag(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
+            schedules::arm(db, &name, &spec, now)?;
         }
         CatalogueChange::DeleteJob { name } => delete_job(db, &name)?,
     }

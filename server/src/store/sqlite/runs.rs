@@ -47,8 +47,8 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
         |row| row.get(0),
     )?;
     db.execute(
-        "INSERT INTO runs (job, number, state, trigger, generation, traceparent, created, revision)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO runs (job, number, state, trigger, generation, traceparent, created, revision, nominal)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             job.as_str(),
             number,
@@ -57,7 +57,8 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
             generation,
             start.traceparent,
             now.as_micros(),
-            next_revision(db)?
+            next_revision(db)?,
+            start.nominal.map(Timestamp::as_micros)
         ],
     )?;
     let run = db.last_insert_rowid();
@@ -130,7 +131,7 @@ fn nothing_to_retry(job: &Name) -> Error {
     Error::NotNow { reason: reason::NOTHING_TO_RETRY, text }
 }
 
-fn active(db: &Connection, job: &Name) -> Result<Option<u64>, Error> {
+pub(super) fn active(db: &Connection, job: &Name) -> Result<Option<u64>, Error> {
     let sql = "SELECT number FROM runs WHERE job = ?1 AND ended IS NULL";
     Ok(db.query_row(sql, [job.as_str()], |row| row.get(0)).optional()?.map(uint))
 }
@@ -181,7 +182,7 @@ fn insert_ranges(db: &Connection, run: i64, destination: i64, cuts: &[Key]) -> R
 }
 
 const RUN: &str = "SELECT id, job, number, state, reason, trigger, generation, traceparent, created, started, ended,
-                          revision FROM runs";
+                          revision, nominal FROM runs";
 
 pub(super) fn get(db: &Connection, job: &Name, number: Option<u64>) -> Result<Run, Error> {
     let (filter, wanted) = match number {
@@ -244,6 +245,7 @@ struct RunRow {
     started: Option<i64>,
     ended: Option<i64>,
     revision: i64,
+    nominal: Option<i64>,
 }
 
 fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -260,6 +262,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         started: row.get("started")?,
         ended: row.get("ended")?,
         revision: row.get("revision")?,
+        nominal: row.get("nominal")?,
     })
 }
 
@@ -279,6 +282,7 @@ fn query(db: &Connection, sql: &str, arguments: &[&dyn ToSql]) -> Result<Vec<Lis
             started: row.started.map(Timestamp::from_micros),
             ended: row.ended.map(Timestamp::from_micros),
             traceparent: row.traceparent,
+            nominal: row.nominal.map(Timestamp::from_micros),
         };
         runs.push(ListedRun { position: uint(row.id), revision: uint(row.revision), run });
     }
