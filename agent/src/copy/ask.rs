@@ -193,7 +193,11 @@ async fn lost(
     if destination.etag != written {
         return Ok(None);
     }
-    let mut lost = drift(&carried.attributes, &destination.attributes);
+    let mut lost = match carried.drifted {
+        true => drift(&carried.attributes, &destination.attributes),
+        // Only of tags it is not certain.
+        false => Vec::new(),
+    };
     if let Some(tags) = &carried.tags {
         let count = destination.tag_count;
         // S3 tells no count when there are none.

@@ -188,8 +188,15 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
     }
 }
 
+/// A few, or as many as `PROPTEST_CASES` says: 10,000 by hand.
+fn few() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let cases = if usual.cases == 256 { 40 } else { usual.cases };
+    ProptestConfig { cases, failure_persistence: None, ..usual }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(few())]
     #[test]
     fn any_history_ends_equal_and_nothing_was_ever_torn(
         seed in any::<u64>(), natures in 0..8_usize, modes in 0..4_usize,

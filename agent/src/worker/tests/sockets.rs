@@ -251,3 +251,36 @@ async fn wrong_bytes_are_never_stored_not_even_for_a_moment() {
         }
     }
 }
+
+#[tokio::test]
+async fn objects_on_both_sides_of_every_limit_arrive_whole_with_the_settings_of_the_product() {
+    const MIB: usize = 1024 * 1024;
+    let threshold = usize::try_from(crate::copy::choose::SINGLE_UP_TO).unwrap();
+    let plain = Capabilities::default();
+    let mute = Capabilities { no_checksums: true, ..plain.clone() };
+    for (what, capabilities) in [("as S3", plain.clone()), ("no checksums", mute)] {
+        let capabilities = Capabilities { min_part_size: 5 * MIB, ..capabilities };
+        let mut sockets = Sockets::new(plain.clone(), capabilities.clone()).await;
+        sockets.lab.endpoint("b").set_capabilities(capabilities);
+        sockets.bench.engine = Engine::new(Settings::default());
+        let source = sockets.lab.endpoint("a");
+        let sizes =
+            [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, threshold - 1, threshold, threshold + 1];
+        for size in sizes {
+            source.seed(BUCKET, format!("from/{size}"), pattern(1, size));
+        }
+        // Of an object without a checksum only one pass over all bytes can show that it is whole.
+        let old = Object::new(pattern(2, threshold + 1)).without_checksum();
+        source.seed_object(BUCKET, "from/old", old);
+        let counters = sockets.run().await;
+        assert_eq!((counters.copied, counters.failed), (sizes.len() as u64 + 1, 0), "{what}");
+        sockets.assert_equal(what);
+        let destination = sockets.lab.endpoint("b");
+        let parts = |key: String| destination.object(BUCKET, &key).unwrap().parts.len();
+        let in_parts: Vec<_> = sizes.map(|size| parts(format!("to/x/{size}"))).into();
+        assert_eq!(in_parts, [0, 0, 0, 0, 0, 0, 0, 3], "{what}");
+        assert_eq!(parts("to/x/old".to_owned()), 0, "{what}");
+        let again = sockets.run().await;
+        assert_eq!((again.in_step, again.write_requests), (counters.listed, 0), "{what}");
+    }
+}
