@@ -9,6 +9,7 @@ mod history;
 mod named;
 mod requests;
 mod sockets;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

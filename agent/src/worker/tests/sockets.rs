@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use s3sync_lab::{Capabilities, EndpointConfig, Fault, Faults, Lab, Object, Rule, When};
 use s3sync_proto::client::Secret;
+use s3sync_proto::model::Failure;
 
 use super::*;
 use crate::config::Credential;
@@ -57,6 +58,19 @@ impl Sockets {
 
     /// A whole run; looks at what it has recorded before that is forgotten.
     async fn run_and(&mut self, look: impl FnOnce(&desk::Recorded)) -> Counters {
+        self.hold().await;
+        self.bench.desk.with(|recorded| look(recorded));
+        self.bench.finish_run()
+    }
+
+    /// A run that may not come to its end; returns how it ended and what is listed.
+    pub(super) async fn attempt(&mut self) -> (Outcome, Vec<Failure>) {
+        self.hold().await;
+        let recorded = self.bench.desk.with(std::mem::take);
+        (recorded.outcomes.last().expect("it ends with a report").clone(), recorded.failures)
+    }
+
+    async fn hold(&mut self) {
         let bench = &self.bench;
         let work = Work::Range { range: KeyRange::default(), cursor: None };
         let assignment = bench.assignment(work, Vec::new());
@@ -71,8 +85,6 @@ impl Sockets {
         };
         let work = run(assignment, sides, desk, orders, engine);
         tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
-        self.bench.desk.with(|recorded| look(recorded));
-        self.bench.finish_run()
     }
 
     fn seed(&self) {
@@ -93,7 +105,7 @@ impl Sockets {
         source.seed_object(BUCKET, "from/old", old);
     }
 
-    fn bodies(&self, endpoint: &str, prefix: &str) -> BTreeMap<Bytes, Bytes> {
+    pub(super) fn bodies(&self, endpoint: &str, prefix: &str) -> BTreeMap<Bytes, Bytes> {
         let objects = self.lab.endpoint(endpoint).objects(BUCKET);
         let strip =
             |key: &Bytes| key.starts_with(prefix.as_bytes()).then(|| key.slice(prefix.len()..));
