@@ -54,7 +54,7 @@ async fn seeded(one_place: bool) -> Sockets {
     let plain = Capabilities::default();
     let mut sockets = Sockets::new(plain.clone(), plain).await;
     sockets.one_place = one_place;
-    let settings = sockets.bench.engine.settings.clone();
+    let settings = sockets.bench.engine.settings;
     sockets.bench.engine = Engine::new(Settings { copy_up_to: 400 * 1024, ..settings });
     let source = sockets.lab.endpoint("a");
     source.seed(BUCKET, "from/changed", pattern(1, 900));
