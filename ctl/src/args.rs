@@ -136,6 +136,20 @@ pub(crate) enum Command {
     /// Agents: what does the work.
     #[command(subcommand)]
     Agent(ReadCommand),
+    /// Print the completion script of a shell.
+    #[command(after_help = "\
+Example:
+  s3syncctl completion bash > /etc/bash_completion.d/s3syncctl")]
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a folder.
+    Man {
+        /// Where to.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// A kind of resource.
@@ -369,6 +383,9 @@ impl std::str::FromStr for RunRef {
         Ok(Self { job: job.parse().map_err(|_| refuse())?, number })
     }
 }
+
+#[cfg(test)]
+mod help;
 
 #[cfg(test)]
 mod tests {

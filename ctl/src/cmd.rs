@@ -6,6 +6,7 @@ mod diff;
 mod get;
 mod job;
 mod run;
+mod shell;
 mod wait;
 
 use crate::args::{Args, Command, Kind, ReadCommand};
@@ -15,6 +16,13 @@ use crate::{Terminal, connect};
 /// Runs one command.
 pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit, Failure> {
     let Args { connection, output, command } = args;
+    // Nothing of these is known to the server alone.
+    if let Command::Completion { shell } = command {
+        return shell::completion(shell, terminal);
+    }
+    if let Command::Man { folder } = &command {
+        return shell::man(folder, terminal);
+    }
     let mut client = connect::client(&connection)?;
     let client = &mut client;
     match command {
@@ -30,6 +38,7 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Run(command) => run::run(client, command, output, terminal).await,
         Command::Endpoint(command) => read(client, Kind::Endpoint, command, output, terminal).await,
         Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
+        Command::Completion { .. } | Command::Man { .. } => unreachable!("they were done before"),
         Command::Agent(command) => read(client, Kind::Agent, command, output, terminal).await,
     }
 }

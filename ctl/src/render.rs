@@ -1,5 +1,6 @@
 //! How resources are printed. Pure but for the time now, which ages are counted from.
 
+mod failures;
 mod resources;
 mod text;
 
@@ -7,7 +8,8 @@ use comfy_table::Table;
 use s3sync_proto::json::Resource;
 use serde_json::Value;
 
-pub(crate) use resources::{class, progress_line, run_label};
+pub(crate) use failures::class;
+pub(crate) use resources::{progress_line, run_label};
 
 use crate::args::Output;
 

@@ -214,6 +214,19 @@ async fn a_retry_works_off_what_failed_and_lists_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn completions_and_man_pages_need_no_server() {
+    let (mut world, folder) = world(Times::short()).await;
+    world.stop_server().await.unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = world.ctl_ok(&["completion", shell]).await.unwrap();
+        assert!(script.contains("s3syncctl") && script.contains("failures"), "{shell}");
+    }
+    world.ctl_ok(&["man", "pages"]).await.unwrap();
+    let page = std::fs::read_to_string(folder.path().join("pages/s3syncctl-run-failures.1"));
+    assert!(page.unwrap().contains("what to do about each"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_there_has_its_own_exit_code() {
     let (mut world, _folder) = world(Times::short()).await;
     world.stop_server().await.unwrap();

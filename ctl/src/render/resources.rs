@@ -1,8 +1,8 @@
 //! What each kind shows.
 
 use s3sync_proto::model::{
-    Agent, AgentState, BucketFacts, Counters, DeleteMode, Endpoint, EtagKind, Failure,
-    FailureClass, FailureGroup, Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
+    Agent, AgentState, BucketFacts, CompareMode, Counters, DeleteMode, Endpoint, EtagKind, Filter,
+    Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
@@ -228,6 +228,12 @@ impl Show for Job {
             }
             lines.push(line("to", text));
         }
+        if self.spec.filter != Filter::default() {
+            lines.push(line("objects", filter(&self.spec.filter)));
+        }
+        if self.spec.compare != CompareMode::Default {
+            lines.push(line("compare", format!("{:?}", self.spec.compare).to_lowercase()));
+        }
         lines.extend([
             line("schedule", schedule(self)),
             line("deletes", deletes(self).to_owned()),
@@ -252,6 +258,25 @@ impl Show for Job {
     fn document(&self) -> Value {
         job_document(&self.name, &self.spec)
     }
+}
+
+/// Which objects a job is about, in a line.
+fn filter(filter: &Filter) -> String {
+    let Filter { include, exclude, min_size, max_size, modified_after, modified_before } = filter;
+    let mut parts = Vec::new();
+    if !include.is_empty() {
+        parts.push(include.join(", "));
+    }
+    if !exclude.is_empty() {
+        parts.push(format!("not {}", exclude.join(", ")));
+    }
+    if *min_size > 0 {
+        parts.push(format!("from {}", size(*min_size)));
+    }
+    parts.extend(max_size.map(|max| format!("up to {}", size(max))));
+    parts.extend(modified_after.map(|after| format!("changed since {after}")));
+    parts.extend(modified_before.map(|before| format!("changed before {before}")));
+    parts.join("; ")
 }
 
 fn schedule(job: &Job) -> String {
@@ -422,63 +447,5 @@ fn agent_state(state: AgentState) -> &'static str {
         AgentState::Online => "online",
         AgentState::Draining => "draining",
         AgentState::Offline => "offline",
-    }
-}
-
-impl Show for Failure {
-    const PLURAL: &'static str = "failures";
-    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
-        (&["KEY", "CLASS", "CODE", "MESSAGE"], &["DESTINATION", "ATTEMPTS", "REQUEST ID", "LAST"]);
-
-    fn row(&self) -> Vec<String> {
-        vec![
-            self.key.to_string(),
-            class(self.class).to_owned(),
-            self.code.clone(),
-            self.message.clone(),
-            self.destination.to_string(),
-            self.attempts.to_string(),
-            self.s3_request_id.clone(),
-            time(Some(self.last)),
-        ]
-    }
-
-    fn details(&self) -> Vec<(String, String)> {
-        let heads = Self::COLUMNS.0.iter().chain(Self::COLUMNS.1).map(|head| head.to_lowercase());
-        heads.zip(self.row()).collect()
-    }
-}
-
-impl Show for FailureGroup {
-    const PLURAL: &'static str = "failures";
-    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
-        (&["CLASS", "CODE", "KEYS", "SAMPLE", "MESSAGE"], &[]);
-
-    fn row(&self) -> Vec<String> {
-        let Self { size, sample } = self;
-        vec![
-            class(sample.class).to_owned(),
-            sample.code.clone(),
-            count(*size),
-            sample.key.to_string(),
-            sample.message.clone(),
-        ]
-    }
-
-    fn details(&self) -> Vec<(String, String)> {
-        let heads = Self::COLUMNS.0.iter().map(|head| head.to_lowercase());
-        heads.zip(self.row()).collect()
-    }
-}
-
-/// A class as people read it.
-pub(crate) fn class(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Throttled => "throttled",
-        FailureClass::Transient => "transient",
-        FailureClass::Changed => "changed",
-        FailureClass::Permanent => "permanent",
-        FailureClass::Archived => "archived",
-        FailureClass::Poison => "poison",
     }
 }

@@ -1,0 +1,64 @@
+//! Failures, one by one and in groups.
+
+use s3sync_proto::model::{Failure, FailureClass, FailureGroup};
+
+use super::Show;
+use super::text::{count, time};
+
+impl Show for Failure {
+    const PLURAL: &'static str = "failures";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["KEY", "CLASS", "CODE", "MESSAGE"], &["DESTINATION", "ATTEMPTS", "REQUEST ID", "LAST"]);
+
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.key.to_string(),
+            class(self.class).to_owned(),
+            self.code.clone(),
+            self.message.clone(),
+            self.destination.to_string(),
+            self.attempts.to_string(),
+            self.s3_request_id.clone(),
+            time(Some(self.last)),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let heads = Self::COLUMNS.0.iter().chain(Self::COLUMNS.1).map(|head| head.to_lowercase());
+        heads.zip(self.row()).collect()
+    }
+}
+
+impl Show for FailureGroup {
+    const PLURAL: &'static str = "failures";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["CLASS", "CODE", "KEYS", "SAMPLE", "MESSAGE"], &[]);
+
+    fn row(&self) -> Vec<String> {
+        let Self { size, sample } = self;
+        vec![
+            class(sample.class).to_owned(),
+            sample.code.clone(),
+            count(*size),
+            sample.key.to_string(),
+            sample.message.clone(),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let heads = Self::COLUMNS.0.iter().map(|head| head.to_lowercase());
+        heads.zip(self.row()).collect()
+    }
+}
+
+/// A class as people read it.
+pub(crate) fn class(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Throttled => "throttled",
+        FailureClass::Transient => "transient",
+        FailureClass::Changed => "changed",
+        FailureClass::Permanent => "permanent",
+        FailureClass::Archived => "archived",
+        FailureClass::Poison => "poison",
+    }
+}
