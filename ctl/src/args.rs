@@ -207,6 +207,18 @@ Example:
         #[command(flatten)]
         patience: Patience,
     },
+    /// Change a job's settings in an editor. Refused when somebody else changed them meanwhile.
+    #[command(after_help = "\
+Examples:
+  s3syncctl job edit media
+  s3syncctl job edit media --editor 'code --wait'")]
+    Edit {
+        /// Its name.
+        name: Name,
+        /// The editor, with arguments if need be.
+        #[arg(long, env = "EDITOR", default_value = "vi", value_name = "COMMAND")]
+        editor: String,
+    },
     /// Pause a job: it starts no run by itself. A run that is going on goes on.
     Pause {
         /// Its name.
@@ -221,6 +233,9 @@ Example:
     Delete {
         /// Its name.
         name: Name,
+        /// Cancel a run that is going on, and wait for it, before.
+        #[arg(long)]
+        force: bool,
         /// Do not ask.
         #[arg(short, long)]
         yes: bool,

@@ -1,6 +1,6 @@
 //! The commands, a file for each noun or verb.
 
-mod apply;
+pub(crate) mod apply;
 mod delete;
 mod diff;
 mod get;

@@ -57,6 +57,11 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
+/// A resource as a document that can be applied.
+pub(crate) fn document<T: Show>(item: &T) -> String {
+    yaml(&item.document())
+}
+
 fn yaml(value: &Value) -> String {
     let mut text = serde_saphyr::to_string(value).expect("a JSON value has a YAML form");
     if !text.ends_with('\n') {

@@ -214,6 +214,33 @@ async fn a_retry_works_off_what_failed_and_lists_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_edited_and_one_that_runs_is_deleted_only_by_force() {
+    let (world, _folder) = world(Times::short()).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 3, 1);
+    world.apply_job().await.unwrap();
+    // Nobody works on it, so the run stays.
+    world.ctl_ok(&["job", "run", "media"]).await.unwrap();
+    let edit = async |editor: &str| {
+        let output = world.ctl(&["job", "edit", "media", "--editor", editor]).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(edit("true").await, (Some(0), "job/media unchanged\n".into(), String::new()));
+    let (code, out, err) = edit("sed -i s/^paused.*//;echo paused: true >> ").await;
+    assert_eq!((code, out.as_str()), (Some(0), "job/media updated\n"), "{err}");
+    assert!(err.contains("media/1 is going on and keeps the settings"), "{err}");
+    let (code, _, err) = edit("sed -i s/endpoint/endpiont/").await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("endpiont") && err.contains("your text is in"), "{err}");
+    assert_eq!(edit("false").await.0, Some(1));
+    let refused = world.ctl(&["job", "delete", "media", "--yes"]).await.unwrap();
+    assert_eq!(refused.status.code(), Some(5));
+    world.ctl_ok(&["job", "delete", "media", "--force", "--yes"]).await.unwrap();
+    let gone = world.ctl(&["job", "get", "media"]).await.unwrap();
+    assert_eq!(gone.status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn completions_and_man_pages_need_no_server() {
     let (mut world, folder) = world(Times::short()).await;
     world.stop_server().await.unwrap();

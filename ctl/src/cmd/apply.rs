@@ -176,7 +176,7 @@ async fn warnings(
     Ok(client.get_job(&step.document.name).await?.warnings)
 }
 
-pub(super) fn bad_input(problems: Vec<Problem>) -> Failure {
+pub(crate) fn bad_input(problems: Vec<Problem>) -> Failure {
     let count = problems.len();
     let plural = if count == 1 { "" } else { "s" };
     let mut lines = vec![format!("{count} problem{plural}; nothing was changed")];

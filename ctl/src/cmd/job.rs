@@ -1,10 +1,14 @@
 //! `job`.
 
+mod edit;
+
 use s3sync_proto::client::{ApiClient, Precondition, WriteOptions};
 use s3sync_proto::model::{
-    CompareMode, DeleteMode, DeletePolicy, Destination, Filter, JobSpec, Limits, OverlapPolicy,
-    Schedule, Timing,
+    CompareMode, DeleteMode, DeletePolicy, Destination, Filter, JobSpec, Limits, Name,
+    OverlapPolicy, Schedule, Timing,
 };
+
+use tokio_stream::StreamExt as _;
 
 use super::{delete, get, wait};
 use crate::Terminal;
@@ -12,6 +16,7 @@ use crate::args::{CreateJob, JobCommand, Kind, Output};
 use crate::connect::new_request_id;
 use crate::exit::{Exit, Failure};
 use crate::manifest::parse_location;
+use crate::render;
 
 pub(crate) async fn run(
     client: &mut ApiClient,
@@ -31,7 +36,11 @@ pub(crate) async fn run(
         JobCommand::Resume { name } => {
             get::one(&client.set_job_paused(&name, false).await?, output, terminal)
         }
-        JobCommand::Delete { name, yes } => {
+        JobCommand::Edit { name, editor } => edit::run(client, &name, &editor, terminal).await,
+        JobCommand::Delete { name, force, yes } => {
+            if force {
+                cancel(client, &name, yes, terminal).await?;
+            }
             delete::run(client, Kind::Job, &name, yes, terminal).await
         }
         JobCommand::Run { name, wait, patience } => {
@@ -42,6 +51,34 @@ pub(crate) async fn run(
             wait::run(client, &run.name, patience, output, terminal).await
         }
     }
+}
+
+/// Cancels the run of a job that is going on, and waits for its end.
+async fn cancel(
+    client: &mut ApiClient,
+    job: &Name,
+    yes: bool,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Failure> {
+    let Some(latest) = client.get_job(job).await?.latest_run else { return Ok(()) };
+    let run = client.get_run(job, Some(latest.number)).await?;
+    if run.state.is_terminal() {
+        return Ok(());
+    }
+    if !yes && !terminal.interactive {
+        let label = render::run_label(&run.name);
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("cancels {label} and deletes job {job}; say --yes to do it"),
+        ));
+    }
+    client.cancel_run(job, Some(latest.number)).await?;
+    let mut events = std::pin::pin!(client.watch_run(job, latest.number).await?);
+    while let Some(event) = events.next().await {
+        event?;
+    }
+    writeln!(terminal.err, "{} is cancelled", render::run_label(&latest))?;
+    Ok(())
 }
 
 async fn create(
