@@ -67,6 +67,76 @@ pub enum Ask {
     Carried,
 }
 
+/// Why a pair was decided as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// Sizes differ.
+    SizesDiffer,
+    /// Sizes are equal, and nothing else is looked at.
+    SameSize,
+    /// ETags are equal.
+    SameEtag,
+    /// ETags differ, whatever they are.
+    EtagsDiffer,
+    /// Both ETags are MD5s and differ.
+    Md5sDiffer,
+    /// Both are empty.
+    BothEmpty,
+    /// ETags cannot be compared, and the destination is newer by so much that no upload can have begun before.
+    SettledByTime,
+    /// ETags cannot be compared.
+    EtagsCannotBeCompared,
+    /// It is not known yet whether ETags can be compared.
+    EtagKindsUnknown,
+    /// Stored checksums are to be asked for.
+    AsksChecksums,
+    /// The destination is stamped as a copy of this source, or has its ETag by now.
+    Stamped,
+    /// The destination is not stamped as a copy of this source.
+    NotStamped,
+    /// Stored checksums are equal.
+    SameChecksum,
+    /// Stored checksums differ.
+    ChecksumsDiffer,
+    /// There are no checksums to compare, but the ETag or the stamp is that of the source.
+    SettledWithoutChecksum,
+    /// There is nothing to compare.
+    NoCommonChecksum,
+}
+
+impl Why {
+    /// For a person: the middle of a sentence.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::SizesDiffer => "their sizes differ",
+            Self::SameSize => "their sizes are equal, and the job compares nothing else",
+            Self::SameEtag => "their ETags are equal",
+            Self::EtagsDiffer => "their ETags differ, and the job compares nothing else",
+            Self::Md5sDiffer => "their ETags are MD5s of the bytes and differ",
+            Self::BothEmpty => "both are empty",
+            Self::SettledByTime => {
+                "their ETags cannot be compared, and the destination was written more than 8 days after the source"
+            }
+            Self::EtagsCannotBeCompared => "their ETags cannot be compared",
+            Self::EtagKindsUnknown => {
+                "their ETags differ, and it is not known yet whether these are MD5s of the bytes in both buckets"
+            }
+            Self::AsksChecksums => "the job compares stored checksums",
+            Self::Stamped => "the destination is stamped as a copy of this very source",
+            Self::NotStamped => "the destination is not stamped as a copy of this very source",
+            Self::SameChecksum => "they are equal",
+            Self::ChecksumsDiffer => "they differ",
+            Self::SettledWithoutChecksum => {
+                "both sides have none in common, but the destination has the ETag or the stamp of the source"
+            }
+            Self::NoCommonChecksum => {
+                "both sides have none in common, and nothing else shows that they are equal"
+            }
+        }
+    }
+}
+
 /// Decides from listings alone.
 ///
 /// As long as the kind of a side's ETags is unknown, two different MD5-like ETags prove neither way: the buckets may
@@ -74,25 +144,59 @@ pub enum Ask {
 /// first few such copies teach the kinds, so the price of not knowing is a few copies and HEADs, never a missed edit.
 #[must_use]
 pub fn decide(mode: CompareMode, source: &Found, destination: &Found, kinds: Kinds) -> Decision {
+    decide_why(mode, source, destination, kinds).0
+}
+
+/// The same, and why.
+#[must_use]
+pub fn decide_why(
+    mode: CompareMode,
+    source: &Found,
+    destination: &Found,
+    kinds: Kinds,
+) -> (Decision, Why) {
     if source.size != destination.size {
-        return Decision::Copy;
+        return (Decision::Copy, Why::SizesDiffer);
     }
     let same_etag = !source.etag.is_empty() && source.etag == destination.etag;
     match mode {
-        CompareMode::Size => Decision::InStep,
-        CompareMode::Etag if same_etag => Decision::InStep,
-        CompareMode::Etag => Decision::Copy,
-        CompareMode::Default if same_etag => Decision::InStep,
+        CompareMode::Size => (Decision::InStep, Why::SameSize),
+        CompareMode::Etag if same_etag => (Decision::InStep, Why::SameEtag),
+        CompareMode::Etag => (Decision::Copy, Why::EtagsDiffer),
+        CompareMode::Default if same_etag => (Decision::InStep, Why::SameEtag),
         CompareMode::Default => by_kind(source, destination, kinds),
         // No bytes are equal to no bytes.
-        CompareMode::Checksum if source.size == 0 => Decision::InStep,
-        CompareMode::Checksum => Decision::Ask(Ask::Checksums),
-        CompareMode::Full if same_etag => Decision::Ask(Ask::Carried),
+        CompareMode::Checksum if source.size == 0 => (Decision::InStep, Why::BothEmpty),
+        CompareMode::Checksum => (Decision::Ask(Ask::Checksums), Why::AsksChecksums),
+        CompareMode::Full if same_etag => (Decision::Ask(Ask::Carried), Why::SameEtag),
         CompareMode::Full => match by_kind(source, destination, kinds) {
-            Decision::InStep => Decision::Ask(Ask::Carried),
+            (Decision::InStep, why) => (Decision::Ask(Ask::Carried), why),
             // A stamp that matches leads on to what is carried.
-            differs @ (Decision::Copy | Decision::Ask(_)) => differs,
+            differs @ (Decision::Copy | Decision::Ask(_), _) => differs,
         },
+    }
+}
+
+/// Decides by what was answered to `ask`: whether the destination, of the size of the source, has its ETag or its stamp
+/// (`in_step`), and what the stored checksums show when they were asked for.
+#[must_use]
+pub fn answered(
+    mode: CompareMode,
+    ask: Ask,
+    in_step: bool,
+    checksums: Option<bool>,
+) -> (Decision, Why) {
+    match ask {
+        Ask::Stamp if !in_step => (Decision::Copy, Why::NotStamped),
+        Ask::Stamp if mode == CompareMode::Full => (Decision::Ask(Ask::Carried), Why::Stamped),
+        Ask::Stamp => (Decision::InStep, Why::Stamped),
+        Ask::Checksums => match checksums {
+            Some(true) => (Decision::InStep, Why::SameChecksum),
+            Some(false) => (Decision::Copy, Why::ChecksumsDiffer),
+            None if in_step => (Decision::InStep, Why::SettledWithoutChecksum),
+            None => (Decision::Copy, Why::NoCommonChecksum),
+        },
+        Ask::Carried => (Decision::Ask(Ask::Carried), Why::SameEtag),
     }
 }
 
@@ -113,16 +217,20 @@ pub fn by_checksums(source: &[StoredChecksum], destination: &[StoredChecksum]) -
     equal
 }
 
-fn by_kind(source: &Found, destination: &Found, kinds: Kinds) -> Decision {
+fn by_kind(source: &Found, destination: &Found, kinds: Kinds) -> (Decision, Why) {
     let opaque = |etag: &str, kind| kind == Some(EtagKind::Opaque) || !is_md5_like(etag);
     if opaque(&source.etag, kinds.source) || opaque(&destination.etag, kinds.destination) {
         let newer_by = destination.modified.since(source.modified);
-        return if newer_by > SETTLED_AFTER { Decision::InStep } else { Decision::Ask(Ask::Stamp) };
+        return if newer_by > SETTLED_AFTER {
+            (Decision::InStep, Why::SettledByTime)
+        } else {
+            (Decision::Ask(Ask::Stamp), Why::EtagsCannotBeCompared)
+        };
     }
     if kinds.source.is_some() && kinds.destination.is_some() {
-        Decision::Copy
+        (Decision::Copy, Why::Md5sDiffer)
     } else {
-        Decision::Ask(Ask::Stamp)
+        (Decision::Ask(Ask::Stamp), Why::EtagKindsUnknown)
     }
 }
 

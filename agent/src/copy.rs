@@ -8,7 +8,7 @@ pub(crate) mod named;
 
 pub(crate) mod archived;
 mod ask;
-mod body;
+pub(crate) mod body;
 mod carry;
 mod fail;
 mod look;
@@ -16,17 +16,20 @@ mod parts;
 mod server_side;
 mod single;
 mod upload;
+mod way;
 
 use fail::failure;
 pub(crate) use fail::failure_class;
+pub(crate) use look::is_copy_of;
 pub(crate) use upload::abort_left;
+pub(crate) use way::route;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use s3sync_proto::model::{CompareMode, Counters, Failure, Timestamp};
 
 use crate::clock;
-use crate::compare::{Ask, Found, is_md5_like, parts_of};
+use crate::compare::{Ask, Found};
 use crate::limits::Permit;
 use crate::retry::{self, Next, Tries};
 use crate::s3::{Class, Condition, Error, HeadRequest, Object, Operation};
@@ -35,7 +38,7 @@ use crate::work::Lost;
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 use ask::Answer;
-use choose::{Facts, Route, SourceLayout};
+use choose::Route;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
@@ -295,18 +298,7 @@ async fn attempt(
 
 async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault> {
     let size = state.source.size;
-    let mut facts = Facts {
-        size,
-        server_side: context.server_side(),
-        single_up_to: context.engine.settings.single_up_to,
-        copy_up_to: context.engine.settings.copy_up_to,
-        usual_part: context.engine.settings.usual_part,
-        round_trip: context.round_trip(),
-        max_object: context.max_object,
-        source_layout: None,
-        whole_body_only: false,
-    };
-    match choose::choose(facts) {
+    match choose::choose(way::facts(context, size)) {
         Route::ServerSide => {
             state.close();
             return server_side::copy(context, state).await;
@@ -329,31 +321,10 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
     // What a multipart upload carries must be known when it is opened, and how it is laid out depends on the source.
     let object = head_source(context, state, None).await?;
     context.learn_encryption(&context.source, object.encryption.as_deref()).await;
-    facts.source_layout = source_layout(context, state).await?;
-    facts.whole_body_only = object.checksum.is_none()
-        && is_md5_like(&state.source.etag)
-        && context.kinds().source != Some(s3sync_proto::model::EtagKind::Opaque);
-    match choose::choose(facts) {
+    match choose::choose(way::all_facts(context, state, &object).await?) {
         Route::Parts(layout) => parts::copy(context, state, object, layout, false).await,
         Route::ServerSideParts(layout) => parts::copy(context, state, object, layout, true).await,
         Route::ServerSide | Route::Single | Route::TooLarge => single::copy(context, state).await,
-    }
-}
-
-async fn source_layout(context: &Context, state: &State) -> Result<Option<SourceLayout>, Fault> {
-    let Some(parts) = parts_of(&state.source.etag) else { return Ok(None) };
-    match head_source(context, state, Some(1)).await {
-        Ok(part) if part.parts_count.is_none_or(|count| count == parts) => {
-            Ok(Some(SourceLayout { parts, first_part: part.length }))
-        }
-        // Not every server knows part numbers; then the layout stays unknown.
-        Ok(_) => Ok(None),
-        Err(Fault::Spent(Failed { error, .. }))
-            if matches!(error.class, Class::Unsupported | Class::Permanent) =>
-        {
-            Ok(None)
-        }
-        Err(fault) => Err(fault),
     }
 }
 

@@ -51,6 +51,11 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error>;
     /// Open uploads of exactly this key.
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error>;
+
+    /// By how many seconds the endpoint's clock was ahead of this machine's at its last answer, where it tells its time.
+    fn clock_ahead(&self) -> Option<i64> {
+        None
+    }
 }
 
 /// What to list.

@@ -8,6 +8,7 @@ mod ledger;
 mod link;
 mod outbox;
 mod pulse;
+mod questions;
 mod reconcile;
 mod serve;
 mod staff;
@@ -19,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Assignment, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Name,
-    Timestamp, ToAgent, WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS, FromAgent,
+    Held, Hello, Name, Timestamp, ToAgent, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use tracing::{error, info, warn};
 use self::fault::{Fault, Swaps};
 use self::ledger::Ledger;
 use self::pulse::Pulse;
+use self::questions::Questions;
 use self::staff::Staff;
 use crate::backoff::{self, Backoff, Turn};
 use crate::work::{Desk, Orders};
@@ -40,7 +42,7 @@ pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
 pub const PROTOCOL: (u32, u32) = (1, 1);
 
 /// What this agent can do beyond the version.
-const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE];
+const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(15);
@@ -78,6 +80,9 @@ pub trait Workshop: Send + Sync + 'static {
         desk: Arc<dyn Desk>,
         orders: Orders,
     ) -> Result<(), WorkError>;
+
+    /// Looks at what the server asks about, and writes nothing. The future is dropped when nobody waits any more.
+    async fn answer(&self, ask: Ask) -> Answer;
 }
 
 /// What an agent says of itself.
@@ -111,6 +116,7 @@ pub struct Session {
     dial: Arc<dyn Dial>,
     ledger: Arc<Ledger>,
     staff: Staff,
+    questions: Questions,
     shutdown: CancellationToken,
     /// When workers that have not let go are dropped; set while draining.
     drain_until: Option<Instant>,
@@ -143,7 +149,8 @@ impl Session {
         Self {
             identity,
             dial,
-            staff: Staff::new(workshop, Arc::clone(&ledger)),
+            staff: Staff::new(Arc::clone(&workshop), Arc::clone(&ledger)),
+            questions: Questions::new(workshop),
             ledger,
             shutdown: CancellationToken::new(),
             drain_until: None,
@@ -203,6 +210,7 @@ impl Session {
 
     async fn open(&mut self) -> Result<Result<Opened, Fault>, Drained> {
         let held = self.ledger.begin_session();
+        self.questions.begin_session();
         let sent = self.ledger.gate.read_clocks();
         let hello = self.hello(held, sent.wall);
         let pulse = Pulse::new(sent);
@@ -316,6 +324,7 @@ impl Session {
         tokio::select! {
             () = self.staff.ended() => {}
             () = self.ledger.woken() => {}
+            () = self.questions.answered() => {}
             () = self.shutdown.cancelled(), if draining.is_none() => {
                 info!("draining");
                 self.drain_until = Some(Instant::now() + DRAIN_LIMIT);

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +18,14 @@ Examples:
 
 Exit codes: 0 done, 1 error, 2 usage or bad input, 3 not found, 4 conflict, 5 precondition, 6 not allowed,
 7 server not reachable, 9 finished with failures, 10 run failed, 11 run cancelled.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  s3syncctl explain media a/b.jpg                       the key without the prefix
+  s3syncctl explain media s3://srcbucket/in/a/b.jpg     the key in full, on any side
+  s3syncctl explain media --encoded 'a%20b%0A%FF'       bytes that cannot be typed; % itself is %25
+
+The command ends with 5 when no agent can look at some destination.";
 
 /// Declares what s3sync keeps in step, and shows how it stands.
 #[derive(Debug, Parser)]
@@ -121,6 +130,17 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// Have an agent look at one key on both sides now: how it stands, why, and what a run would do next.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain {
+        /// The job.
+        job: Name,
+        /// The key without the job's prefix, or in full as s3://BUCKET/KEY.
+        key: OsString,
+        /// Take %XX in KEY for the byte it stands for.
+        #[arg(long)]
+        encoded: bool,
+    },
     /// Jobs: what to keep in step.
     #[command(subcommand)]
     Job(JobCommand),
@@ -129,7 +149,7 @@ pub(crate) enum Command {
     Run(RunCommand),
     /// Endpoints: where S3 is spoken.
     #[command(subcommand)]
-    Endpoint(ReadCommand),
+    Endpoint(EndpointCommand),
     /// Queues: SQS queues that carry events of source buckets.
     #[command(subcommand)]
     Queue(ReadCommand),
@@ -180,6 +200,26 @@ pub(crate) enum ReadCommand {
     Get {
         /// Its name.
         name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EndpointCommand {
+    /// List all.
+    List,
+    /// Show one, with what was learned of its buckets.
+    Get {
+        /// Its name.
+        name: Name,
+    },
+    /// Forget what was learned of its buckets, and have every agent with a credential for it look again. Only reads: what
+    /// a write alone can teach is learned at the next copy.
+    Probe {
+        /// Its name.
+        name: Name,
+        /// Only this bucket; needed when no job names one.
+        #[arg(long)]
+        bucket: Option<String>,
     },
 }
 

@@ -3,6 +3,8 @@
 pub(crate) mod apply;
 mod delete;
 mod diff;
+mod endpoint;
+mod explain;
 mod get;
 mod job;
 mod run;
@@ -34,9 +36,12 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Delete { kind, name, yes } => {
             delete::run(client, kind, &name, yes, terminal).await
         }
+        Command::Explain { job, key, encoded } => {
+            explain::run(client, &job, &key, encoded, output, terminal).await
+        }
         Command::Job(command) => job::run(client, command, output, terminal).await,
         Command::Run(command) => run::run(client, command, output, terminal).await,
-        Command::Endpoint(command) => read(client, Kind::Endpoint, command, output, terminal).await,
+        Command::Endpoint(command) => endpoint::run(client, command, output, terminal).await,
         Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
         Command::Completion { .. } | Command::Man { .. } => unreachable!("they were done before"),
         Command::Agent(command) => read(client, Kind::Agent, command, output, terminal).await,

@@ -1,5 +1,7 @@
 //! How resources are printed. Pure but for the time now, which ages are counted from.
 
+mod explain;
+mod facts;
 mod failures;
 mod resources;
 mod text;
@@ -8,6 +10,7 @@ use comfy_table::Table;
 use s3sync_proto::json::Resource;
 use serde_json::Value;
 
+pub(crate) use explain::{explanation, probe};
 pub(crate) use failures::class;
 pub(crate) use resources::{progress_line, run_label};
 
@@ -36,6 +39,15 @@ pub(crate) fn one<T: Show>(item: &T, output: Output) -> String {
         Output::Json => pretty(&item.to_json()),
         Output::Jsonl => format!("{}\n", item.to_json()),
         Output::Yaml => yaml(&item.document()),
+    }
+}
+
+/// A JSON value that stands for all there is to print. For people there is something better.
+fn document(value: &Value, output: Output) -> String {
+    match output {
+        Output::Jsonl => format!("{value}\n"),
+        Output::Yaml => yaml(value),
+        Output::Json | Output::Table | Output::Wide => pretty(value),
     }
 }
 

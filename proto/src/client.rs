@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod ask;
 mod error;
 mod queues;
 

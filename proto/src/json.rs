@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
-use crate::model::{Agent, Endpoint, Failure, FailureGroup, Job, Queue, Run};
+use crate::model::{
+    Agent, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup, Job, Queue, Run,
+};
 use crate::{pb, wire};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -50,6 +52,18 @@ impl Resource for Failure {
 impl Resource for FailureGroup {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.FailureGroup", &wire::failure_group_to(self.clone()))
+    }
+}
+
+impl Resource for Explanation {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.ExplainKeyResponse", &wire::key_explained_to(self.clone()))
+    }
+}
+
+impl Resource for EndpointProbe {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.ProbeEndpointResponse", &wire::probed_to(self.clone()))
     }
 }
 

@@ -2,6 +2,7 @@
 //! resource (does the endpoint exist, do jobs overlap) are the server's.
 
 mod agent;
+mod ask;
 mod counters;
 mod endpoint;
 mod failure;
@@ -16,6 +17,11 @@ mod time;
 mod work;
 
 pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
+pub use ask::{
+    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, EndpointProbe,
+    Explanation, FEATURE_ASK, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe,
+    Presence, Probe, ProbeCheck, Question, ShownChecksum,
+};
 pub use counters::Counters;
 pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
 pub use failure::{Failure, FailureClass, FailureGroup, WorkError};
@@ -25,7 +31,7 @@ pub use job::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Job, JobSpec, Limits,
     Location, MAX_DESTINATIONS, OverlapPolicy, Schedule, Timing, Warning,
 };
-pub use key::{Key, KeyRange, MAX_KEY_BYTES};
+pub use key::{Key, KeyRange, MAX_KEY_BYTES, moves_text};
 pub use name::{MAX_NAME_CHARS, Name, NotAName, RunName};
 pub use queue::{Queue, QueueSpec};
 pub use run::{DestinationProgress, Run, RunState, Trigger};

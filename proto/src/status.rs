@@ -52,6 +52,10 @@ pub mod reason {
     pub const AGENT_PROTOCOL_UNSUPPORTED: &str = "AGENT_PROTOCOL_UNSUPPORTED";
     /// A newer session of the same agent took over.
     pub const SESSION_SUPERSEDED: &str = "SESSION_SUPERSEDED";
+    /// No connected agent can do what is asked.
+    pub const NO_ELIGIBLE_AGENT: &str = "NO_ELIGIBLE_AGENT";
+    /// The agents that could did not answer in time.
+    pub const NO_ANSWER: &str = "NO_ANSWER";
     /// The session expired.
     pub const SESSION_EXPIRED: &str = "SESSION_EXPIRED";
     /// The agent does not read its stream.

@@ -3,7 +3,9 @@
 //! until someone decides what it means.
 
 mod agent;
+mod ask;
 mod endpoint;
+mod explain;
 mod job;
 mod names;
 mod problems;
@@ -13,7 +15,9 @@ mod session;
 mod session_out;
 
 pub use agent::{agent_from, agent_to};
+pub use ask::{probed_from, probed_to};
 pub use endpoint::{endpoint_from, endpoint_spec, endpoint_to, facts_from, facts_to};
+pub use explain::{key_explained_from, key_explained_to};
 pub use job::{job_from, job_spec, job_to};
 pub use names::{
     agent_name, endpoint_name, format_agent, format_endpoint, format_job, format_queue, job_name,

@@ -89,6 +89,13 @@ impl pb::endpoint_service_server::EndpointService for Seen {
     ) -> Result<Response<()>, Status> {
         Ok(Response::new(()))
     }
+
+    async fn probe_endpoint(
+        &self,
+        _: Request<pb::ProbeEndpointRequest>,
+    ) -> Result<Response<pb::ProbeEndpointResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
 }
 
 type Outgoing =

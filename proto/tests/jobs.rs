@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use s3sync_proto::client::{ApiClient, Code, ConnectOptions, WatchEvent};
-use s3sync_proto::model::{FailureClass, RunName, RunState};
+use s3sync_proto::model::{FailureClass, Key, RunName, RunState};
 use s3sync_proto::pb::v1 as pb;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -52,6 +52,15 @@ impl pb::job_service_server::JobService for Asked {
         _: Request<pb::ListJobsRequest>,
     ) -> Result<Response<pb::ListJobsResponse>, Status> {
         Err(Status::unimplemented(""))
+    }
+
+    async fn explain_key(
+        &self,
+        request: Request<pb::ExplainKeyRequest>,
+    ) -> Result<Response<pb::ExplainKeyResponse>, Status> {
+        let pb::ExplainKeyRequest { name, key, bucket } = request.into_inner();
+        self.note(format!("{name} {} {bucket}", Key::new(key.clone())));
+        Ok(Response::new(pb::ExplainKeyResponse { name, key, ..Default::default() }))
     }
 
     async fn create_job(
@@ -206,6 +215,9 @@ async fn resources_are_asked_for_by_their_names() {
     client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
     client.pause_run(&job, None).await.unwrap();
     client.resume_run(&job, Some(7)).await.unwrap();
+    client.explain_key(&job, &Key::from("k"), None).await.unwrap();
+    let full = client.explain_key(&job, &Key::from(vec![0xff]), Some("b")).await.unwrap();
+    assert_eq!(full.key, Key::from(vec![0xff]));
     let expected = [
         "jobs/a e1",
         "jobs/a id",
@@ -214,6 +226,8 @@ async fn resources_are_asked_for_by_their_names() {
         "jobs/a/runs/- id",
         "pause jobs/a/runs/-",
         "resume jobs/a/runs/7",
+        "jobs/a k ",
+        "jobs/a \\xff b",
     ];
     assert_eq!(asked.taken(), expected);
 }

@@ -63,6 +63,19 @@ proptest! {
     }
 
     #[test]
+    fn explanations(explanation in values::explanation()) {
+        let there = bytes(&wire::key_explained_to(explanation.clone()));
+        prop_assert!(explanation.to_json().is_object());
+        prop_assert_eq!(wire::key_explained_from(there), Ok(explanation));
+    }
+
+    #[test]
+    fn probes(probe in values::endpoint_probe()) {
+        prop_assert!(probe.to_json().is_object());
+        prop_assert_eq!(wire::probed_from(bytes(&wire::probed_to(probe.clone()))), Ok(probe));
+    }
+
+    #[test]
     fn messages_of_agents(message in values::from_agent()) {
         prop_assert_eq!(wire::from_agent(bytes(&wire::from_agent_to(message.clone()))), Ok(message));
     }

@@ -15,8 +15,11 @@ use s3sync_proto::model::{
     Work, WorkError, WorkReport,
 };
 
+mod ask;
 mod job;
 
+use ask::{answer, question};
+pub(crate) use ask::{endpoint_probe, explanation};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
 
@@ -329,6 +332,7 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
         upload.prop_map(FromAgent::UploadIntent),
         (any::<u64>(), facts()).prop_map(|(sequence, facts)| FromAgent::Facts { sequence, facts }),
         Just(FromAgent::Goodbye),
+        (any::<u64>(), answer()).prop_map(|(id, answer)| FromAgent::Answer { id, answer }),
     ]
 }
 
@@ -392,11 +396,13 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
     prop_oneof![
         welcome.prop_map(ToAgent::Welcome),
         lease().prop_map(ToAgent::Lease),
-        assignment().prop_map(|assignment| ToAgent::Assignment(Box::new(assignment))),
+        assignment().prop_map(|assignment| ToAgent::Assignment(Box::new(assignment))).boxed(),
         (held(), text()).prop_map(|(held, reason)| ToAgent::Revocation { held, reason }),
         (any::<u64>(), verdict)
             .prop_map(|(sequence, verdict)| ToAgent::Ack(Ack { sequence, verdict })),
         held().prop_map(ToAgent::SplitRequest),
         duration().prop_map(ToAgent::Redirect),
+        question().prop_map(ToAgent::Question),
+        any::<u64>().prop_map(ToAgent::Withdrawal),
     ]
 }

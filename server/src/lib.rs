@@ -2,6 +2,7 @@
 //! of AWS and opens no connection to S3; its database is the only truth.
 
 pub mod app;
+mod ask;
 pub mod catalogue;
 pub mod clock;
 pub mod config;

@@ -1,5 +1,6 @@
 //! Pure. Decisions of the control plane, as functions of values: no I/O, no clock.
 
+mod asked;
 pub mod check;
 mod credential;
 mod cuts;
@@ -9,6 +10,7 @@ mod place;
 pub mod schedule;
 mod split;
 
+pub use asked::{Need, able, relative_key};
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
 pub use cuts::kept_cuts;
 pub use needs::needs;

@@ -1,14 +1,19 @@
 //! The sessions of this process: where to push messages to. Only a hint; who holds what is the store's to say.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use s3sync_proto::model::ToAgent;
+use s3sync_proto::model::{Answer, Ask, Question, ToAgent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use self::questions::Questions;
 use crate::store::SessionId;
+
+pub use self::questions::{MAX_OPEN_QUESTIONS, Unanswered};
 
 /// Timing of leases. What each bound is for is in ARCHITECTURE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +47,17 @@ pub struct Handle {
 
 /// All sessions of this process.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<BTreeMap<SessionId, Handle>>);
+pub struct Sessions {
+    handles: Mutex<BTreeMap<SessionId, Handle>>,
+    questions: Questions,
+}
+
+/// A question until it is answered. When whoever asked leaves before, the agent is told.
+struct Asked<'a> {
+    sessions: &'a Sessions,
+    session: SessionId,
+    id: u64,
+}
 
 impl Default for LeaseTimes {
     fn default() -> Self {
@@ -90,7 +105,7 @@ impl Handle {
 impl Sessions {
     /// Enters a session.
     pub fn enter(&self, session: SessionId, handle: Handle) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(session, handle);
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).insert(session, handle);
     }
 
     /// Whether the session's stream is one of this process.
@@ -101,7 +116,35 @@ impl Sessions {
 
     /// Removes a session.
     pub fn leave(&self, session: SessionId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+        self.questions.lose(session);
+    }
+
+    /// Asks a session and waits for its answer. Dropped before, the question is withdrawn.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn ask(
+        &self,
+        session: SessionId,
+        ask: Ask,
+        patience: Duration,
+    ) -> Result<Answer, Unanswered> {
+        let (id, answered) = self.questions.open(session)?;
+        let _asked = Asked { sessions: self, session, id };
+        if !self.push(session, ToAgent::Question(Question { id, patience, ask })) {
+            return Err(Unanswered::Gone);
+        }
+        match tokio::time::timeout(patience, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unanswered::Gone),
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    /// An answer of a session came.
+    pub fn answered(&self, session: SessionId, id: u64, answer: Answer) {
+        self.questions.answered(session, id, answer);
     }
 
     /// Ends a session of this process, if it is one.
@@ -119,6 +162,18 @@ impl Sessions {
     }
 
     fn get(&self, session: SessionId) -> Option<Handle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&session).cloned()
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).get(&session).cloned()
     }
 }
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if self.sessions.questions.close(self.id) {
+            // One that is not here any more has forgotten it anyway.
+            let _told = self.sessions.push(self.session, ToAgent::Withdrawal(self.id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,13 @@ pub trait Store: Send + Sync + 'static {
     /// The listed failures of a run by class and code, most first, at most [`MAX_FAILURE_GROUPS`], and how many keys
     /// failed in all.
     async fn failure_groups(&self, run: &RunName) -> Result<(Vec<FailureGroup>, u64), Error>;
+    /// What is recorded of one key in the newest `runs` runs of a job, newest first, at every destination.
+    async fn failures_of_key(
+        &self,
+        job: &Name,
+        key: &Key,
+        runs: u32,
+    ) -> Result<Vec<(RunName, Failure)>, Error>;
 
     /// Sets why runs stand where they stand (nobody can do the work), where that differs from what is recorded.
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error>;
@@ -199,6 +206,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Merges what was learned of a bucket into what is known.
     async fn learn(&self, facts: BucketFacts) -> Result<(), Error>;
+
+    /// Forgets all that is known of these buckets of an endpoint, and records `facts` of them instead.
+    async fn relearn(
+        &self,
+        endpoint: Name,
+        buckets: Vec<String>,
+        facts: Vec<BucketFacts>,
+    ) -> Result<(), Error>;
 }
 
 /// Why the store refused.

@@ -29,6 +29,8 @@ use tokio_util::task::TaskTracker;
 /// Whatever is waited for comes within this, or the test fails.
 const BOUND: Duration = Duration::from_secs(30);
 
+#[path = "api/asked.rs"]
+mod asked;
 #[path = "api/changes.rs"]
 mod changes;
 #[path = "api/doors.rs"]

@@ -6,6 +6,7 @@ mod basics;
 mod copies;
 mod ctl;
 mod doors;
+mod explain;
 mod kill;
 mod secrets;
 

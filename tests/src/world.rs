@@ -223,6 +223,14 @@ impl World {
                 "\n[endpoints.{endpoint}]\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n"
             )?;
         }
+        self.start_agent_with(name, &text)
+    }
+
+    /// Starts an agent with this configuration.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_agent_with(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
         let file = self.folder.join(format!("{name}.toml"));
         std::fs::write(&file, text)?;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3sync_proto::model::{Assignment, WorkError};
+use s3sync_proto::model::{Answer, Ask, Assignment, KeyExplanation, WorkError};
 
 use crate::session::Workshop;
 use crate::stores::Stores;
 use crate::work::{Desk, Orders};
 use crate::worker::{self, Engine};
+use crate::{explain, probe};
 
 /// See the module.
 pub(super) struct EngineWorkshop {
@@ -27,5 +28,22 @@ impl Workshop for EngineWorkshop {
         let sides = self.stores.open_sides(&assignment)?;
         worker::run(assignment, sides, desk, orders, Arc::clone(&self.engine)).await;
         Ok(())
+    }
+
+    async fn answer(&self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Explain(work) => match self.explain(*work).await {
+                Ok(explained) => Answer::Explained(Box::new(explained)),
+                Err(error) => Answer::Refused(error),
+            },
+            Ask::Probe(probe) => probe::probe(&self.stores, &self.engine, probe).await,
+        }
+    }
+}
+
+impl EngineWorkshop {
+    async fn explain(&self, work: Assignment) -> Result<KeyExplanation, WorkError> {
+        let sides = self.stores.open_sides(&work)?;
+        explain::explain(work, sides, Arc::clone(&self.engine)).await
     }
 }

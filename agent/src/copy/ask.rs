@@ -3,10 +3,9 @@
 
 use super::{By, Copied, Fault, State, carry, look, server_side};
 use crate::compare::drift::{drift, same_tags};
-use crate::compare::{Ask, by_checksums, is_md5_like};
+use crate::compare::{Ask, Decision, answered, by_checksums, is_md5_like};
 use crate::s3::{Attributes, Class, CopyRequest, Object, Operation};
 use crate::worker::context::Context;
-use s3sync_proto::model::CompareMode;
 
 /// What was found.
 pub(super) enum Answer {
@@ -38,18 +37,22 @@ pub(super) async fn answer(
     };
     let in_step = look::in_step(state, &destination);
     let same_size = destination.length == state.source.size;
-    match ask {
-        Ask::Stamp if !in_step => Ok(Answer::Copy),
-        Ask::Stamp if context.compare != CompareMode::Full => Ok(Answer::InStep),
+    // Written over since it was listed, and not by a copy of this source.
+    let overwritten = ask == Ask::Carried && !in_step && listed != state.seen;
+    if !same_size || overwritten {
+        return Ok(Answer::Copy);
+    }
+    let checksums = match ask {
         Ask::Checksums => {
             let source = super::head_source(context, state, None).await?;
-            let equal = by_checksums(&source.checksums, &destination.checksums);
-            let in_step = same_size && equal.unwrap_or(in_step);
-            Ok(if in_step { Answer::InStep } else { Answer::Copy })
+            by_checksums(&source.checksums, &destination.checksums)
         }
-        // Written over since it was listed, and not by a copy of this source.
-        Ask::Carried if !in_step && (listed != state.seen || !same_size) => Ok(Answer::Copy),
-        Ask::Stamp | Ask::Carried => carried(context, state, &destination).await,
+        Ask::Stamp | Ask::Carried => None,
+    };
+    match answered(context.compare, ask, in_step, checksums).0 {
+        Decision::InStep => Ok(Answer::InStep),
+        Decision::Copy => Ok(Answer::Copy),
+        Decision::Ask(_) => carried(context, state, &destination).await,
     }
 }
 

@@ -74,7 +74,12 @@ pub(super) async fn source_unchanged(
 
 /// Whether the destination says by its ETag or its stamp that it is a copy of the source.
 pub(super) fn in_step(state: &State, destination: &Object) -> bool {
-    let Found { etag, size, modified, .. } = &state.source;
+    is_copy_of(destination, &state.source)
+}
+
+/// Whether the destination shows by its ETag or its stamp that it is a copy of this source.
+pub(crate) fn is_copy_of(destination: &Object, source: &Found) -> bool {
+    let Found { etag, size, modified, .. } = source;
     let stamped = destination.attributes.metadata.get(STAMP);
     destination.length == *size
         && !etag.is_empty()

@@ -11,7 +11,7 @@ use s3sync_proto::model::{CompareMode, Counters, Key};
 use super::single::STREAM_BYTES;
 use super::{End, Opened, State, Task, bring_in_step, failure, look, settled};
 use crate::clock;
-use crate::compare::{self, Ask, Decision, Found, STAMP, stamp};
+use crate::compare::{self, Decision, Found, STAMP, stamp};
 use crate::limits::acquire_pair;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Error, GetRequest, Object, Operation};
@@ -124,16 +124,11 @@ fn decide(context: &Context, source: &Found, object: &Object, there: &Object) ->
     let stamped = stamped.is_some_and(|stamped| *stamped == stamp(&source.etag, source.modified));
     let same_etag = !source.etag.is_empty() && source.etag == there.etag;
     match compare::decide(context.compare, source, &destination, context.kinds()) {
-        Decision::Ask(Ask::Stamp) if !stamped => Decision::Copy,
-        Decision::Ask(Ask::Stamp) if context.compare == CompareMode::Full => {
-            Decision::Ask(Ask::Carried)
-        }
-        Decision::Ask(Ask::Stamp) => Decision::InStep,
-        Decision::Ask(Ask::Checksums) => {
+        Decision::Ask(ask) => {
             let equal = compare::by_checksums(&object.checksums, &there.checksums);
-            if equal.unwrap_or(same_etag || stamped) { Decision::InStep } else { Decision::Copy }
+            compare::answered(context.compare, ask, same_etag || stamped, equal).0
         }
-        decided @ (Decision::InStep | Decision::Copy | Decision::Ask(Ask::Carried)) => decided,
+        decided @ (Decision::InStep | Decision::Copy) => decided,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod body;
 mod client;
+mod clock;
 mod credentials;
 mod fail;
 mod headers;
@@ -430,6 +431,10 @@ impl ObjectStore for AwsStore {
                 _ => return Ok(open),
             }
         }
+    }
+
+    fn clock_ahead(&self) -> Option<i64> {
+        self.client.clock.ahead()
     }
 }
 

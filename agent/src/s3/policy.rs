@@ -176,6 +176,10 @@ impl<S: ObjectStore> ObjectStore for Guarded<S> {
         self.check(Operation::ListUploads, key, Verb::List)?;
         self.inner.list_uploads(key).await
     }
+
+    fn clock_ahead(&self) -> Option<i64> {
+        self.inner.clock_ahead()
+    }
 }
 
 #[cfg(test)]

@@ -61,9 +61,9 @@ impl Session {
     }
 
     /// What to send next: a state when one is due, else what was said longest ago.
-    fn next_outgoing(&self, pulse: &mut Pulse) -> Option<FromAgent> {
+    fn next_outgoing(&mut self, pulse: &mut Pulse) -> Option<FromAgent> {
         if Instant::now() < pulse.due(self.ledger.changed()) {
-            return self.ledger.next();
+            return self.questions.next().or_else(|| self.ledger.next());
         }
         // The window counts from here, which is before the state leaves.
         let sequence = pulse.beat(self.ledger.gate.read_clocks());
@@ -104,12 +104,20 @@ impl Session {
                 let wait = backoff::between(Duration::ZERO, within.min(MAX_REDIRECT), random);
                 redial.get_or_insert(Instant::now() + wait);
             }
+            Ok(ToAgent::Question(question)) => self.questions.ask(question),
+            Ok(ToAgent::Withdrawal(id)) => self.questions.withdraw(id),
             Ok(ToAgent::Welcome(_)) => warn!("a second Welcome; ignored"),
             Err(UnknownMessage::Assignment { held, problem }) => {
                 self.refuse_unknown(held, problem.to_string());
             }
+            Err(UnknownMessage::Question { id, problem }) => {
+                let (class, message) = (FailureClass::Permanent, problem.to_string());
+                self.questions.refuse(id, class, "unknown_question", message);
+            }
             Err(UnknownMessage::Kind) => debug!("a message of an unknown kind; ignored"),
-            Err(UnknownMessage::Invalid(problem)) => warn!(%problem, "a message makes no sense"),
+            Err(problem @ (UnknownMessage::Invalid(_) | UnknownMessage::Answer { .. })) => {
+                warn!(%problem, "a message makes no sense")
+            }
         }
     }
 

@@ -116,6 +116,18 @@ impl Engine {
         before.is_none_or(|until| until <= now)
     }
 
+    /// Forgets what was learned of a bucket, also for the workers at it.
+    pub(crate) fn forget(&self, endpoint: &Name, bucket: &str) {
+        let place = (endpoint.clone(), bucket.to_owned());
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&place) {
+            known.forget();
+        }
+        drop(known);
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|pair, _| !pair.contains(&place));
+    }
+
     pub(crate) fn known(&self, facts: &BucketFacts) -> Arc<Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known

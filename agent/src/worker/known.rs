@@ -43,6 +43,19 @@ impl Known {
         self.lock().merge(newer);
     }
 
+    /// Nothing is known any more, and everything is to be learned again.
+    pub(crate) fn forget(&self) {
+        let mut facts = self.lock();
+        *facts = BucketFacts::unknown(facts.endpoint.clone(), facts.bucket.clone());
+        drop(facts);
+        for attempts in [&self.first_write, &self.first_copy] {
+            // Where somebody is learning right now, that attempt counts.
+            if let Ok(mut attempts) = attempts.try_lock() {
+                *attempts = 0;
+            }
+        }
+    }
+
     pub(crate) fn etags(&self) -> Option<EtagKind> {
         self.lock().etags
     }

@@ -3,7 +3,7 @@
 use s3sync_proto::model::{Failure, FailureClass, FailureGroup};
 
 use super::Show;
-use super::text::{count, time};
+use super::text::{count, plain, time};
 
 impl Show for Failure {
     const PLURAL: &'static str = "failures";
@@ -14,11 +14,11 @@ impl Show for Failure {
         vec![
             self.key.to_string(),
             class(self.class).to_owned(),
-            self.code.clone(),
-            self.message.clone(),
+            plain(&self.code),
+            plain(&self.message),
             self.destination.to_string(),
             self.attempts.to_string(),
-            self.s3_request_id.clone(),
+            plain(&self.s3_request_id),
             time(Some(self.last)),
         ]
     }
@@ -38,10 +38,10 @@ impl Show for FailureGroup {
         let Self { size, sample } = self;
         vec![
             class(sample.class).to_owned(),
-            sample.code.clone(),
+            plain(&sample.code),
             count(*size),
             sample.key.to_string(),
-            sample.message.clone(),
+            plain(&sample.message),
         ]
     }
 

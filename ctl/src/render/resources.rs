@@ -1,12 +1,13 @@
 //! What each kind shows.
 
 use s3sync_proto::model::{
-    Agent, AgentState, BucketFacts, CompareMode, Counters, DeleteMode, Endpoint, EtagKind, Filter,
-    Job, Location, Queue, Run, RunName, RunState, Timing, Trigger,
+    Agent, AgentState, CompareMode, Counters, DeleteMode, Endpoint, Filter, Job, Location, Queue,
+    Run, RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
 use super::Show;
+use super::facts::bucket_facts;
 use super::text::{age, count, labels, now, size, span, time, until};
 use crate::manifest::{endpoint_document, job_document, queue_document};
 
@@ -73,7 +74,7 @@ fn notes(totals: &Counters) -> impl Iterator<Item = (String, String)> {
         .map(|(number, label, text)| (label.to_owned(), format!("{} {text}", count(number))))
 }
 
-fn state(state: RunState) -> &'static str {
+pub(super) fn state(state: RunState) -> &'static str {
     match state {
         RunState::Pending => "pending",
         RunState::Running => "running",
@@ -107,7 +108,7 @@ fn started_by(run: &Run) -> String {
     }
 }
 
-fn place(location: &Location) -> String {
+pub(super) fn place(location: &Location) -> String {
     let Location { endpoint, bucket, prefix } = location;
     format!("{endpoint}:{bucket}/{prefix}")
 }
@@ -323,39 +324,13 @@ impl Show for Endpoint {
             line("created", time(Some(self.created))),
             line("updated", time(Some(self.updated))),
         ];
-        lines.extend(self.buckets.iter().map(|facts| line("bucket", bucket(facts))));
+        lines.extend(self.buckets.iter().flat_map(bucket_facts));
         lines
     }
 
     fn document(&self) -> Value {
         endpoint_document(&self.name, &self.spec)
     }
-}
-
-fn bucket(facts: &BucketFacts) -> String {
-    let learned = |fact: Option<bool>| match fact {
-        None => "not learned yet",
-        Some(true) => "yes",
-        Some(false) => "no",
-    };
-    let etags = match facts.etags {
-        None => "not learned yet",
-        Some(EtagKind::Md5) => "MD5",
-        Some(EtagKind::Opaque) => "opaque",
-    };
-    let mut text = format!(
-        "{}: conditional writes {}, conditional copies {}, ETags {etags}, checksums {}, trailers {}, tags readable {}",
-        facts.bucket,
-        learned(facts.conditional_writes),
-        learned(facts.conditional_copies),
-        learned(facts.checksums),
-        learned(facts.trailers),
-        learned(facts.tags)
-    );
-    if facts.unordered_listing {
-        text.push_str(", lists keys out of order: cannot be compared");
-    }
-    text
 }
 
 impl Show for Queue {

@@ -1,6 +1,6 @@
 //! Numbers, sizes and times as people read them.
 
-use s3sync_proto::model::Timestamp;
+use s3sync_proto::model::{Timestamp, moves_text};
 
 /// The time now, which ages are counted from.
 #[expect(clippy::disallowed_methods, reason = "this is the clock of this program")]
@@ -69,4 +69,13 @@ pub(super) fn time(time: Option<Timestamp>) -> String {
 pub(super) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if pairs.is_empty() { "-".to_owned() } else { pairs.join(",") }
+}
+
+/// A text that came from elsewhere, as one line without anything that would move a terminal's cursor or turn the text around.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if moves_text(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }
+    }
+    plain
 }

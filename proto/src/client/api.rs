@@ -17,8 +17,8 @@ type Wire = InterceptedService<Channel, Credentials>;
 /// Calls the public API.
 #[derive(Clone, Debug)]
 pub struct ApiClient {
-    endpoints: pb::endpoint_service_client::EndpointServiceClient<Wire>,
-    jobs: pb::job_service_client::JobServiceClient<Wire>,
+    pub(super) endpoints: pb::endpoint_service_client::EndpointServiceClient<Wire>,
+    pub(super) jobs: pb::job_service_client::JobServiceClient<Wire>,
     agents: pb::agent_admin_service_client::AgentAdminServiceClient<Wire>,
     pub(super) queues: pb::queue_service_client::QueueServiceClient<Wire>,
 }

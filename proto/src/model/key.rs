@@ -53,12 +53,23 @@ impl From<Vec<u8>> for Key {
     }
 }
 
+/// Whether a character would move a terminal's cursor, end the line or turn the direction of what follows (Unicode,
+/// "Bidi_Control"). Such ones are escaped where people read.
+#[must_use]
+pub fn moves_text(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Prints text as it is and other bytes as `\xNN`, so that every key can be shown and told from others.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
             for c in chunk.valid().chars() {
-                if c == '\\' || c.is_control() {
+                if c == '\\' || moves_text(c) {
                     write!(f, "{}", c.escape_default())?
                 } else {
                     write!(f, "{c}")?
@@ -107,6 +118,7 @@ mod tests {
     #[test]
     fn every_key_can_be_shown() {
         assert_eq!(Key::from("a b/ü\n\\").to_string(), "a b/ü\\n\\\\");
+        assert_eq!(Key::from("a\u{202e}b\u{9b}").to_string(), "a\\u{202e}b\\u{9b}");
         assert_eq!(Key::from(vec![0xff, b'x']).to_string(), "\\xffx");
     }
 }

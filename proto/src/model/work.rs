@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    AgentEndpoint, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, Failure, Filter,
-    Key, KeyRange, Location, Name, RunName, Timestamp, WorkError,
+    AgentEndpoint, Answer, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, Failure,
+    Filter, Key, KeyRange, Location, Name, Question, RunName, Timestamp, WorkError,
 };
 
 /// From the agent.
@@ -44,6 +44,13 @@ pub enum FromAgent {
     },
     /// The agent leaves and holds nothing any more.
     Goodbye,
+    /// Answers a [`Question`].
+    Answer {
+        /// Which.
+        id: u64,
+        /// What.
+        answer: Answer,
+    },
 }
 
 /// From the server.
@@ -68,6 +75,10 @@ pub enum ToAgent {
     SplitRequest(Held),
     /// The server stops; dial again within this time.
     Redirect(Duration),
+    /// Something to look at.
+    Question(Question),
+    /// Nobody waits for the answer to this question any more.
+    Withdrawal(u64),
 }
 
 /// Who the agent is and what it holds.

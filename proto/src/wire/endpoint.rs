@@ -128,7 +128,7 @@ fn url_problem(url: &str) -> Option<String> {
     (!fits).then(|| format!("{} {form}", quoted(url)))
 }
 
-fn kind(field: &str, number: i32, problems: &mut Problems) -> Option<EtagKind> {
+pub(super) fn kind(field: &str, number: i32, problems: &mut Problems) -> Option<EtagKind> {
     problems
         .choice(field, number, |kind| {
             Some(match kind {
@@ -140,7 +140,7 @@ fn kind(field: &str, number: i32, problems: &mut Problems) -> Option<EtagKind> {
         .flatten()
 }
 
-fn kind_to(kind: Option<EtagKind>) -> i32 {
+pub(super) fn kind_to(kind: Option<EtagKind>) -> i32 {
     match kind {
         None => pb::EtagKind::Unspecified,
         Some(EtagKind::Md5) => pb::EtagKind::Md5,

@@ -93,7 +93,7 @@ pub fn run_to(run: Run) -> pb::Run {
     }
 }
 
-fn run_state(state: pb::RunState) -> Option<RunState> {
+pub(super) fn run_state(state: pb::RunState) -> Option<RunState> {
     Some(match state {
         pb::RunState::Unspecified => return None,
         pb::RunState::Pending => RunState::Pending,
@@ -109,7 +109,7 @@ fn run_state(state: pb::RunState) -> Option<RunState> {
     })
 }
 
-fn run_state_to(state: RunState) -> pb::RunState {
+pub(super) fn run_state_to(state: RunState) -> pb::RunState {
     match state {
         RunState::Pending => pb::RunState::Pending,
         RunState::Running => pb::RunState::Running,

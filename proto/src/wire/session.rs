@@ -1,5 +1,6 @@
 //! Messages of a session, from the wire.
 
+use super::ask::{self, Asked};
 use super::problems::path;
 use super::run::{counters_in, key, work_error};
 use super::{Problems, agent, endpoint, facts_from, failure_from, job};
@@ -18,6 +19,22 @@ pub enum UnknownMessage {
     Assignment {
         /// Which.
         held: Held,
+        /// Why.
+        problem: Invalid,
+    },
+    /// A question this version does not know, or that makes no sense: it must be refused, never ignored.
+    #[error("question {id} is not understood: {problem}")]
+    Question {
+        /// Which.
+        id: u64,
+        /// Why.
+        problem: Invalid,
+    },
+    /// An answer that makes no sense. Somebody waits for it.
+    #[error("the answer to question {id} is not understood: {problem}")]
+    Answer {
+        /// To which.
+        id: u64,
         /// Why.
         problem: Invalid,
     },
@@ -59,6 +76,10 @@ pub fn from_agent(request: pb::OpenSessionRequest) -> Result<FromAgent, UnknownM
             FromAgent::Facts { sequence, facts: problems.finish(facts)? }
         }
         Message::Goodbye(pb::Goodbye {}) => FromAgent::Goodbye,
+        Message::Answer(pb::Answer { id, answer }) => match ask::answer(answer) {
+            Ok(answer) => FromAgent::Answer { id, answer },
+            Err(problem) => return Err(UnknownMessage::Answer { id, problem }),
+        },
     })
 }
 
@@ -219,6 +240,14 @@ pub fn to_agent(response: pb::OpenSessionResponse) -> Result<ToAgent, UnknownMes
             let within = problems.duration("within", within).unwrap_or_default();
             ToAgent::Redirect(problems.finish(Some(within))?)
         }
+        Message::Question(message) => {
+            let id = message.id;
+            match ask::question(message) {
+                Ok(Asked::Question(question)) => ToAgent::Question(question),
+                Ok(Asked::Withdrawn(id)) => ToAgent::Withdrawal(id),
+                Err(problem) => return Err(UnknownMessage::Question { id, problem }),
+            }
+        }
     })
 }
 
@@ -266,7 +295,7 @@ fn ack(message: pb::Ack) -> Result<Ack, Invalid> {
     problems.finish(verdict.map(|verdict| Ack { sequence, verdict }))
 }
 
-fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid> {
+pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid> {
     let pb::Assignment {
         assignment_id,
         epoch,

@@ -1,7 +1,9 @@
 //! Messages of a session, for the wire.
 
 use super::run::work_error_to;
-use super::{agent, counters_to, duration_to, endpoint, facts_to, failure_to, int32, job, time_to};
+use super::{
+    agent, ask, counters_to, duration_to, endpoint, facts_to, failure_to, int32, job, time_to,
+};
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
     Upload, UploadIntent, Verdict, Welcome, Work, WorkReport,
@@ -56,6 +58,7 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
             Message::Facts(pb::FactsReport { sequence, facts: Some(facts_to(facts)) })
         }
         FromAgent::Goodbye => Message::Goodbye(pb::Goodbye {}),
+        FromAgent::Answer { id, answer } => Message::Answer(ask::answer_to(id, answer)),
     };
     pb::OpenSessionRequest { message: Some(message) }
 }
@@ -149,6 +152,8 @@ pub fn to_agent_to(message: ToAgent) -> pb::OpenSessionResponse {
         ToAgent::Redirect(within) => {
             Message::Redirect(pb::Redirect { within: duration_to(within) })
         }
+        ToAgent::Question(question) => Message::Question(ask::question_to(question)),
+        ToAgent::Withdrawal(id) => Message::Question(ask::withdrawal_to(id)),
     };
     pb::OpenSessionResponse { message: Some(message) }
 }
@@ -163,7 +168,7 @@ fn lease_to(lease: Lease) -> pb::Lease {
     }
 }
 
-fn assignment_to(assignment: Assignment) -> pb::Assignment {
+pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
     let Assignment {
         held,
         run,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Lease, Name, State, ToAgent,
-    Verdict, Welcome,
+    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS, FailureClass, FromAgent, Held, Hello,
+    Invalid, Lease, Name, State, ToAgent, Verdict, Welcome, WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -24,7 +24,7 @@ use crate::store::{Error, OpenSession, SessionId};
 /// Versions of the protocol this server speaks.
 const PROTOCOL: (u32, u32) = (1, 1);
 /// What this server can do beyond the version.
-const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE];
+const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for an agent. One that lets more pile up does not read its stream.
@@ -171,6 +171,11 @@ impl Session {
                     return Ok(());
                 }
                 Ok(message) => self.take(message).await?,
+                Err(wire::UnknownMessage::Answer { id, problem }) => {
+                    // Whoever waits gets to know at once, and asks somebody else.
+                    let answer = Answer::Refused(senseless(&problem));
+                    self.context.sessions.answered(self.id, id, answer);
+                }
                 // A kind of message this version does not know is of a newer agent and may be ignored.
                 Err(wire::UnknownMessage::Kind) => tracing::debug!("a message of an unknown kind"),
                 Err(error) => {
@@ -207,6 +212,10 @@ impl Session {
             }
             FromAgent::Refusal { held, error } => {
                 store.refuse(held, &self.agent, &error, now).await.map(drop).map_err(refused)
+            }
+            FromAgent::Answer { id, answer } => {
+                self.context.sessions.answered(self.id, id, answer);
+                Ok(())
             }
             FromAgent::SplitDecline { held, reason } => {
                 tracing::debug!(range = held.id, reason, "a range is not cut");
@@ -252,6 +261,13 @@ impl Session {
             self.handle.end(End::Slow);
         }
     }
+}
+
+/// An answer that makes no sense is none.
+fn senseless(problem: &Invalid) -> WorkError {
+    let message = format!("its answer makes no sense to this server: {problem}");
+    let (class, code) = (FailureClass::Permanent, "unknown_answer".to_owned());
+    WorkError { class, code, message }
 }
 
 fn lease(context: &Context, sequence: u64, confirmed: Vec<Held>) -> Lease {

@@ -9,7 +9,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::status::{etag_mismatch, exists, missing, refused};
 use super::update::Update;
-use super::{Context, page};
+use super::{Context, page, probe};
 use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 use crate::grpc::jobs::{etag_of, request_key};
 
@@ -138,6 +138,13 @@ impl EndpointService for Endpoints {
         let deleted =
             self.editor().delete_endpoint(&name, etag_of(&etag), self.0.clock.now()).await;
         deleted.map(Response::new).map_err(|error| change_refused(&text, error))
+    }
+
+    async fn probe_endpoint(
+        &self,
+        request: Request<pb::ProbeEndpointRequest>,
+    ) -> Result<Response<pb::ProbeEndpointResponse>, Status> {
+        probe::endpoint(&self.0, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use super::endpoints::{change_refused, id};
 use super::status::{missing, refused};
 use super::update::Update;
-use super::{Context, page, trace, watch};
+use super::{Context, explain, page, trace, watch};
 use crate::catalogue::{ChangeOptions, Editor, Precondition};
 use crate::plan::check;
 use crate::plan::schedule::upcoming;
@@ -170,6 +170,14 @@ impl JobService for Jobs {
         let name = wire::job_name(&text)?;
         let deleted = self.editor().delete_job(&name, etag_of(&etag), self.0.clock.now()).await;
         deleted.map(Response::new).map_err(|error| change_refused(&text, error))
+    }
+
+    async fn explain_key(
+        &self,
+        request: Request<pb::ExplainKeyRequest>,
+    ) -> Result<Response<pb::ExplainKeyResponse>, Status> {
+        let traceparent = trace::traceparent(request.metadata());
+        explain::key(&self.0, request.into_inner(), traceparent).await.map(Response::new)
     }
 
     async fn run_job(

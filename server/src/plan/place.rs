@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s3sync_proto::model::{FEATURE_KEYS, RunName, Verb};
+use s3sync_proto::model::{FEATURE_KEYS, Location, RunName, Verb};
 
 use crate::store::{Grant, RangeView, SessionView, Snapshot, WorkKind};
 
@@ -85,22 +85,30 @@ pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<Strin
     };
     // Uploads are aborted in the same way whatever the work was.
     let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);
+    let places = [
+        (&range.source, &[Verb::List, Verb::Read][..]),
+        (&range.destination.location, &[Verb::List, Verb::Read, Verb::Write][..]),
+    ];
+    lack(session, needs, &range.destination.agent_labels, &places)
+}
+
+/// What an agent lacks of these features, labels and things to do at places.
+pub(super) fn lack<'a>(
+    session: &SessionView,
+    features: impl IntoIterator<Item = &'a str>,
+    labels: &BTreeMap<String, String>,
+    places: &[(&Location, &[Verb])],
+) -> Option<String> {
     let unknown = |feature: &&str| !session.features.iter().any(|known| known == feature);
-    if let Some(feature) = needs.into_iter().find(unknown) {
+    if let Some(feature) = features.into_iter().find(unknown) {
         return Some(format!("does not know the feature {feature}; update it"));
     }
-    let labels = &range.destination.agent_labels;
     if let Some((name, value)) =
         labels.iter().find(|(name, value)| session.labels.get(*name) != Some(value))
     {
         return Some(format!("has not the label {name}={value}"));
     }
-    let target = &range.destination.location;
-    let needed = [
-        (&range.source, &[Verb::List, Verb::Read][..]),
-        (target, &[Verb::List, Verb::Read, Verb::Write][..]),
-    ];
-    for (location, verbs) in needed {
+    for (location, verbs) in places {
         let Some(offer) =
             session.endpoints.iter().find(|offer| offer.endpoint == location.endpoint)
         else {
@@ -118,17 +126,19 @@ pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<Strin
 }
 
 fn explain(sessions: &[SessionView], range: &RangeView) -> String {
-    if sessions.is_empty() {
+    let lacks = sessions.iter().filter_map(|session| {
+        obstacle(session, range).map(|lack| format!("{} {lack}", session.agent))
+    });
+    nobody("do this work", lacks.collect())
+}
+
+/// Why no agent can do something, by what each lacks.
+pub(super) fn nobody(what: &str, mut lacks: Vec<String>) -> String {
+    if lacks.is_empty() {
         return "no agent is connected".to_owned();
     }
-    let mut lacks: Vec<String> = sessions
-        .iter()
-        .filter_map(|session| {
-            obstacle(session, range).map(|lack| format!("{} {lack}", session.agent))
-        })
-        .collect();
     lacks.sort();
-    let text = format!("no agent can do this work: {}", lacks.join("; "));
+    let text = format!("no agent can {what}: {}", lacks.join("; "));
     match text.char_indices().nth(MAX_REASON) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

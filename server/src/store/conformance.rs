@@ -6,6 +6,7 @@
     reason = "these are tests, compiled also for the tests of other crates"
 )]
 
+mod asked;
 mod bench;
 mod cancel;
 mod catalogue;
@@ -47,6 +48,8 @@ const CASES: &[Case] = &[
     ("changed runs come in the order of change", |b| Box::pin(runs::changed(b))),
     ("a reason is recorded once and goes with the first lease", |b| Box::pin(runs::reasons(b))),
     ("failures are paged, and kept up to the limit", |b| Box::pin(runs::failures_limit(b))),
+    ("failures are found by key, newest first", |b| Box::pin(asked::failures_of_key(b))),
+    ("facts of a bucket are forgotten and learned anew", |b| Box::pin(asked::relearned(b))),
     ("a change wakes who looks after each", |b| Box::pin(runs::wakes(b))),
     ("a reconnect of the same process keeps what is held", |b| Box::pin(sessions::same(b))),
     ("another process of that name takes nothing over", |b| Box::pin(sessions::other(b))),

@@ -217,6 +217,16 @@ impl Store for Sqlite {
         self.read(move |db| failures::groups(db, &run)).await
     }
 
+    async fn failures_of_key(
+        &self,
+        job: &Name,
+        key: &Key,
+        runs: u32,
+    ) -> Result<Vec<(RunName, Failure)>, Error> {
+        let (job, key) = (job.clone(), key.clone());
+        self.read(move |db| failures::of_key(db, &job, &key, runs)).await
+    }
+
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {
         self.write(move |db| runs::explain(db, &reasons)).await
     }
@@ -293,6 +303,15 @@ impl Store for Sqlite {
 
     async fn learn(&self, facts: BucketFacts) -> Result<(), Error> {
         self.write(move |db| work::learn(db, &facts)).await
+    }
+
+    async fn relearn(
+        &self,
+        endpoint: Name,
+        buckets: Vec<String>,
+        facts: Vec<BucketFacts>,
+    ) -> Result<(), Error> {
+        self.write(move |db| work::relearn(db, &endpoint, &buckets, &facts)).await
     }
 }
 

@@ -21,6 +21,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use s3sync_proto::model::EndpointSpec;
 
+use super::clock::EndpointClock;
 use super::credentials;
 use super::headers::Readable;
 use crate::config::Credential;
@@ -47,6 +48,7 @@ pub struct AwsClient {
     pub(super) trailing: Client,
     /// Whether the transport protects bodies, so that they need not be signed too.
     pub(super) encrypted: bool,
+    pub(super) clock: EndpointClock,
 }
 
 /// Why there is no client.
@@ -74,6 +76,7 @@ impl AwsClient {
         let region = Region::new(region.to_owned());
         let encrypted = endpoint.url.as_ref().is_none_or(|url| url.starts_with("https:"));
         let http = http_client(encrypted, ca)?;
+        let clock = EndpointClock::new();
         // Built from nothing, not from the SDK's loader: an endpoint in the environment or a profile is not ours.
         let config = Builder::new()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -89,6 +92,7 @@ impl AwsClient {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(Readable)
+            .interceptor(clock.clone())
             .force_path_style(endpoint.path_style);
         let config = match &endpoint.url {
             Some(url) => config.endpoint_url(url),
@@ -103,6 +107,7 @@ impl AwsClient {
             plain: Client::from_conf(config),
             trailing: Client::from_conf(trailing),
             encrypted,
+            clock,
         })
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::client::{ApiError, Code};
 use s3sync_proto::model::{
-    Ack, Assignment, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, Filter,
-    FromAgent, Held, Hello, Key, KeyRange, Lease, Location, Name, Outcome, RunName, State,
+    Ack, Answer, Ask, Assignment, BucketFacts, CompareMode, Counters, Destination, EndpointSpec,
+    Filter, FromAgent, Held, Hello, Key, KeyRange, Lease, Location, Name, Outcome, RunName, State,
     Timestamp, ToAgent, Verdict, Welcome, Work, WorkError, WorkReport,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +32,7 @@ const BOUND: Duration = Duration::from_secs(3600);
 pub(super) struct World {
     pub(super) dials: mpsc::Receiver<Conn>,
     pub(super) works: mpsc::Receiver<Working>,
+    pub(super) asks: mpsc::Receiver<Asking>,
     pub(super) clocks: Arc<PausedClocks>,
     pub(super) shutdown: CancellationToken,
     pub(super) refuse_with: Arc<Mutex<Option<ApiError>>>,
@@ -59,6 +60,12 @@ pub(super) struct Working {
     pub(super) end: oneshot::Sender<End>,
 }
 
+/// A question that the test answers. Dropped: the agent panics over it.
+pub(super) struct Asking {
+    pub(super) ask: Ask,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
 pub(super) enum End {
     Left,
     Refuse(WorkError),
@@ -76,7 +83,10 @@ struct FakeDial {
     refuse_with: Arc<Mutex<Option<ApiError>>>,
 }
 
-struct FakeWorkshop(mpsc::Sender<Working>);
+struct FakeWorkshop {
+    works: mpsc::Sender<Working>,
+    asks: mpsc::Sender<Asking>,
+}
 
 struct Sender(mpsc::Sender<FromAgent>);
 struct Receiver(mpsc::Receiver<Result<Received, ApiError>>);
@@ -87,6 +97,7 @@ impl World {
     pub(super) fn start(capacity: u32) -> Self {
         let (conns, dials) = mpsc::channel(1);
         let (working, works) = mpsc::channel(64);
+        let (asking, asks) = mpsc::channel(64);
         let clocks = Arc::new(PausedClocks {
             start: Instant::now(),
             ahead_seconds: AtomicI64::new(1_000_000_000),
@@ -103,12 +114,12 @@ impl World {
         let session = Session::new(
             identity,
             Arc::new(dial),
-            Arc::new(FakeWorkshop(working)),
+            Arc::new(FakeWorkshop { works: working, asks: asking }),
             Arc::clone(&clocks) as Arc<dyn Clocks>,
         );
         let shutdown = CancellationToken::new();
         let agent = tokio::spawn(session.run(shutdown.clone()));
-        Self { dials, works, clocks, shutdown, refuse_with, agent }
+        Self { dials, works, asks, clocks, shutdown, refuse_with, agent }
     }
 
     /// The next stream the agent opens.
@@ -291,13 +302,19 @@ impl Workshop for FakeWorkshop {
     ) -> Result<(), WorkError> {
         let (end, ended) = oneshot::channel();
         let working = Working { assignment, desk, orders, end };
-        self.0.send(working).await.map_err(|_| "the test ended").unwrap();
+        self.works.send(working).await.map_err(|_| "the test ended").unwrap();
         match ended.await {
             Ok(End::Left) => Ok(()),
             Ok(End::Refuse(error)) => Err(error),
             Ok(End::Panic) => panic!("the worker fell over"),
             Err(_) => std::future::pending().await,
         }
+    }
+
+    async fn answer(&self, ask: Ask) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send(Asking { ask, answer }).await.map_err(|_| "the test ended").unwrap();
+        answered.await.expect("the test answers")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Failures as they are listed.
 
 use rusqlite::{Connection, Row, params};
-use s3sync_proto::model::{Failure, FailureClass, FailureGroup, Key, RunName};
+use s3sync_proto::model::{Failure, FailureClass, FailureGroup, Key, Name, RunName};
 
 use super::row::{from_word, time, uint, uint32, word};
 use super::runs::{destinations, row_of};
@@ -48,6 +48,33 @@ pub(super) fn groups(db: &Connection, run: &RunName) -> Result<(Vec<FailureGroup
         groups.push(FailureGroup { size: uint(size), sample: sample? });
     }
     Ok((groups, total(db, id)?))
+}
+
+/// What is recorded of one key in the newest runs of a job, newest first.
+pub(super) fn of_key(
+    db: &Connection,
+    job: &Name,
+    key: &Key,
+    runs: u32,
+) -> Result<Vec<(RunName, Failure)>, Error> {
+    // By way of the destinations, so that each look-up is one by the whole primary key of `failures`.
+    let mut statement = db.prepare_cached(
+        "SELECT newest.number, failures.destination, key, class, code, message, s3_request_id, attempts, first, last
+         FROM (SELECT id, number FROM runs WHERE job = ?1 ORDER BY id DESC LIMIT ?2) AS newest
+         JOIN run_destinations ON run_destinations.run = newest.id
+         JOIN failures ON failures.run = newest.id
+             AND failures.destination = run_destinations.destination AND failures.key = ?3
+         ORDER BY newest.id DESC, failures.destination",
+    )?;
+    let rows = statement.query_map(params![job.as_str(), runs, key.as_bytes()], |row| {
+        Ok((row.get("number")?, read(row)?))
+    })?;
+    let mut failures = Vec::new();
+    for row in rows {
+        let (number, failure): (i64, _) = row?;
+        failures.push((RunName { job: job.clone(), number: uint(number) }, failure?));
+    }
+    Ok(failures)
 }
 
 /// Keys that failed, those included that are not listed.

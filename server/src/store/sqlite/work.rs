@@ -113,6 +113,22 @@ pub(super) fn upload_intent(
     Ok(Verdict::Applied)
 }
 
+pub(super) fn relearn(
+    db: &Connection,
+    endpoint: &Name,
+    buckets: &[String],
+    facts: &[BucketFacts],
+) -> Result<(), Error> {
+    for bucket in buckets {
+        let sql = "DELETE FROM bucket_facts WHERE endpoint = ?1 AND bucket = ?2";
+        db.prepare_cached(sql)?.execute(params![endpoint.as_str(), bucket])?;
+    }
+    for facts in facts {
+        learn(db, facts)?;
+    }
+    Ok(())
+}
+
 pub(super) fn learn(db: &Connection, facts: &BucketFacts) -> Result<(), Error> {
     let exists: bool = db.query_row(
         "SELECT EXISTS (SELECT 1 FROM endpoints WHERE name = ?1)",

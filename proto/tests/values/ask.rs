@@ -1,0 +1,150 @@
+//! Any question, answer and explanation.
+
+use proptest::collection::vec;
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+use s3sync_proto::model::{
+    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, EndpointProbe,
+    Explanation, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence, Probe,
+    ProbeCheck, Question, RunState, ShownChecksum,
+};
+
+use super::{
+    assignment, duration, endpoint_spec, etags, facts, failure, key, name, run_name, text, time,
+    work_error,
+};
+
+// Boxed where they are large: a strategy holds all it is made of on the stack.
+
+fn object() -> BoxedStrategy<ObjectState> {
+    let presence = select(vec![Presence::Present, Presence::Absent, Presence::Unknown]);
+    let checksum = (text(), text(), any::<bool>())
+        .prop_map(|(algorithm, value, whole)| ShownChecksum { algorithm, value, whole });
+    let head = (text(), key(), presence, of(work_error()), 0..=i64::MAX as u64, text());
+    let texts = proptest::array::uniform5(text());
+    let tail = (vec(checksum, 0..3), of(0..=i32::MAX as u32));
+    (head, etags(), of(time()), any::<bool>(), texts, tail)
+        .prop_map(|(head, etag_kind, modified, archived, texts, (checksums, tags))| {
+            let (bucket, key, presence, problem, size, etag) = head;
+            let [storage_class, encryption, version_id, stamp, content_type] = texts;
+            ObjectState {
+                bucket,
+                key,
+                presence,
+                problem,
+                size,
+                etag,
+                etag_kind,
+                modified,
+                storage_class,
+                archived,
+                encryption,
+                version_id,
+                stamp,
+                checksums,
+                tags,
+                content_type,
+            }
+        })
+        .boxed()
+}
+
+fn explained() -> BoxedStrategy<KeyExplanation> {
+    let verdict = select(vec![
+        KeyVerdict::InStep,
+        KeyVerdict::Differs,
+        KeyVerdict::Extra,
+        KeyVerdict::Absent,
+        KeyVerdict::Filtered,
+        KeyVerdict::Unknown,
+    ]);
+    let next = select(vec![
+        NextStep::Nothing,
+        NextStep::Copy,
+        NextStep::Archived,
+        NextStep::Fail,
+        NextStep::Delete,
+    ]);
+    let way = select(vec![
+        None,
+        Some(CopyWay::ServerSide),
+        Some(CopyWay::ServerSideParts),
+        Some(CopyWay::Single),
+        Some(CopyWay::Parts),
+        Some(CopyWay::Repair),
+    ]);
+    let texts = proptest::array::uniform3(text());
+    (object(), object(), any::<bool>(), verdict, next, way, texts)
+        .prop_map(|(source, destination, passes_filter, verdict, next, way, texts)| {
+            let [filter_reason, reason, next_reason] = texts;
+            KeyExplanation {
+                source,
+                destination,
+                passes_filter,
+                filter_reason,
+                verdict,
+                reason,
+                next,
+                next_reason,
+                way,
+            }
+        })
+        .boxed()
+}
+
+pub(crate) fn explanation() -> impl Strategy<Value = Explanation> {
+    let found = prop_oneof![(name(), explained()).prop_map(Ok), "\\PC{1,12}".prop_map(Err),];
+    let destination = (0..16_u32, super::location(), found)
+        .prop_map(|(index, location, found)| DestinationExplanation { index, location, found });
+    let state = select(vec![RunState::Succeeded, RunState::Running, RunState::Failed]);
+    let run = of((run_name(), state, of(time())));
+    let failures = vec((run_name(), failure()), 0..3);
+    (name(), key(), vec(destination, 0..3), failures, run).prop_map(
+        |(job, key, destinations, failures, latest_run)| Explanation {
+            job,
+            key,
+            destinations,
+            failures,
+            latest_run,
+        },
+    )
+}
+
+fn places() -> impl Strategy<Value = Vec<PlaceProbe>> {
+    let state =
+        select(vec![CheckState::Ok, CheckState::Warning, CheckState::Failed, CheckState::Unknown]);
+    let check = (text(), state, text()).prop_map(|(name, state, detail)| ProbeCheck {
+        name,
+        state,
+        detail,
+    });
+    let place = (text(), text(), vec(check, 0..3))
+        .prop_map(|(bucket, prefix, checks)| PlaceProbe { bucket, prefix, checks });
+    vec(place, 0..3)
+}
+
+pub(crate) fn endpoint_probe() -> impl Strategy<Value = EndpointProbe> {
+    let found = prop_oneof![places().prop_map(Ok), "\\PC{1,12}".prop_map(Err)];
+    let agent = (name(), found).prop_map(|(agent, found)| AgentProbe { agent, found });
+    (name(), vec(agent, 0..3)).prop_map(|(endpoint, agents)| EndpointProbe { endpoint, agents })
+}
+
+pub(crate) fn question() -> BoxedStrategy<Question> {
+    let probe = (name(), endpoint_spec(), vec((text(), text()), 0..3))
+        .prop_map(|(endpoint, spec, places)| Ask::Probe(Probe { endpoint, spec, places }));
+    let ask =
+        prop_oneof![assignment().prop_map(|work| Ask::Explain(Box::new(work))).boxed(), probe];
+    (any::<u64>(), duration(), ask)
+        .prop_map(|(id, patience, ask)| Question { id, patience, ask })
+        .boxed()
+}
+
+pub(crate) fn answer() -> BoxedStrategy<Answer> {
+    prop_oneof![
+        work_error().prop_map(Answer::Refused),
+        explained().prop_map(|explained| Answer::Explained(Box::new(explained))),
+        (places(), vec(facts(), 0..3)).prop_map(|(places, facts)| Answer::Probed { places, facts }),
+    ]
+    .boxed()
+}
