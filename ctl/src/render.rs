@@ -43,7 +43,7 @@ pub(crate) fn one<T: Show>(item: &T, output: Output) -> String {
 }
 
 /// A JSON value that stands for all there is to print. For people there is something better.
-fn document(value: &Value, output: Output) -> String {
+fn value(value: &Value, output: Output) -> String {
     match output {
         Output::Jsonl => format!("{value}\n"),
         Output::Yaml => yaml(value),

@@ -10,7 +10,7 @@ use super::facts::bucket_facts;
 use super::failures::class;
 use super::resources::{place, run_label, state};
 use super::text::{age, now, plain, size, time};
-use super::{details, document};
+use super::{details, value};
 use crate::args::Output;
 
 type Lines = Vec<(String, String)>;
@@ -19,7 +19,7 @@ type Lines = Vec<(String, String)>;
 pub(crate) fn explanation(explanation: &Explanation, output: Output) -> String {
     match output {
         Output::Table | Output::Wide => details(&explanation_lines(explanation)),
-        Output::Json | Output::Jsonl | Output::Yaml => document(&explanation.to_json(), output),
+        Output::Json | Output::Jsonl | Output::Yaml => value(&explanation.to_json(), output),
     }
 }
 
@@ -194,7 +194,7 @@ fn encoded(key: &[u8]) -> String {
 pub(crate) fn probe(probe: &EndpointProbe, endpoint: &Endpoint, output: Output) -> String {
     match output {
         Output::Table | Output::Wide => details(&probe_lines(probe, endpoint)),
-        Output::Json | Output::Jsonl | Output::Yaml => document(&probe.to_json(), output),
+        Output::Json | Output::Jsonl | Output::Yaml => value(&probe.to_json(), output),
     }
 }
 
