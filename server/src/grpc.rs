@@ -7,6 +7,7 @@ mod endpoints;
 mod explain;
 mod health;
 mod jobs;
+mod merge;
 mod page;
 mod probe;
 mod queues;

@@ -7,6 +7,7 @@ use s3sync_proto::status::{precondition_failed, reason, status};
 use s3sync_proto::wire;
 use tonic::{Code, Request, Response, Status};
 
+use super::merge::{Kind, Merge, merge};
 use super::status::{etag_mismatch, exists, missing, refused};
 use super::update::Update;
 use super::{Context, page, probe};
@@ -102,28 +103,7 @@ impl EndpointService for Endpoints {
             etag: etag_of(&endpoint.etag),
             allow_missing,
         };
-        let mut tries = 0;
-        let made = loop {
-            tries += 1;
-            let mut known = None;
-            if update.is_partial() {
-                let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-                known = catalogue.endpoints.remove(&name).map(wire::endpoint_to);
-            }
-            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
-            let merged = if update.is_partial() {
-                masked(known.unwrap_or_default(), endpoint.clone(), &update.paths)?
-            } else {
-                endpoint.clone()
-            };
-            let spec = wire::endpoint_spec(merged)?;
-            let options = ChangeOptions { validate_only, request: None };
-            let now = self.0.clock.now();
-            match self.editor().put_endpoint(&name, spec, precondition, options, now).await {
-                Err(error) if update.goes_again(&error, tries) => {}
-                made => break made,
-            }
-        };
+        let made = merge(self, &name, endpoint, update, validate_only).await?;
         let resource = wire::format_endpoint(&name);
         made.map(|made| Response::new(wire::endpoint_to(made)))
             .map_err(|error| change_refused(&resource, error))
@@ -154,27 +134,51 @@ pub(super) fn id(field: &str, text: &str) -> Result<Name, Invalid> {
         .map_err(|error: s3sync_proto::model::NotAName| Invalid::one(field, error.to_string()))
 }
 
-/// Takes only the named fields from `new`.
-fn masked(
-    mut known: pb::Endpoint,
-    new: pb::Endpoint,
-    paths: &[String],
-) -> Result<pb::Endpoint, Invalid> {
-    for path in paths {
-        match path.as_str() {
-            "*" => return Ok(new),
-            "region" => known.region.clone_from(&new.region),
-            "url" => known.url.clone_from(&new.url),
-            "path_style" => known.path_style = new.path_style,
-            "etags" => known.etags = new.etags,
-            "max_object_size" => known.max_object_size = new.max_object_size,
-            other => {
-                let text = format!(
-                    "{other:?} cannot be changed; use region, url, path_style, etags, max_object_size"
-                );
-                return Err(Invalid::one("update_mask", text));
+#[tonic::async_trait]
+impl Kind for Endpoints {
+    type Wire = pb::Endpoint;
+    type Made = s3sync_proto::model::Endpoint;
+
+    async fn read(&self, name: &Name) -> Result<Option<Self::Wire>, Status> {
+        let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        Ok(catalogue.endpoints.remove(name).map(wire::endpoint_to))
+    }
+
+    async fn write(
+        &self,
+        name: &Name,
+        one: Self::Wire,
+        precondition: Precondition,
+        validate_only: bool,
+    ) -> Result<Result<Self::Made, Refused>, Status> {
+        let spec = wire::endpoint_spec(one)?;
+        let options = ChangeOptions { validate_only, request: None };
+        Ok(self.editor().put_endpoint(name, spec, precondition, options, self.0.clock.now()).await)
+    }
+}
+
+impl Merge for pb::Endpoint {
+    fn etag(&self) -> &String {
+        &self.etag
+    }
+
+    fn masked(mut self, new: Self, paths: &[String]) -> Result<Self, Invalid> {
+        for path in paths {
+            match path.as_str() {
+                "*" => return Ok(new),
+                "region" => self.region.clone_from(&new.region),
+                "url" => self.url.clone_from(&new.url),
+                "path_style" => self.path_style = new.path_style,
+                "etags" => self.etags = new.etags,
+                "max_object_size" => self.max_object_size = new.max_object_size,
+                other => {
+                    let text = format!(
+                        "{other:?} cannot be changed; use region, url, path_style, etags, max_object_size"
+                    );
+                    return Err(Invalid::one("update_mask", text));
+                }
             }
         }
+        Ok(self)
     }
-    Ok(known)
 }

@@ -10,10 +10,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::endpoints::{change_refused, id};
+use super::merge::{Kind, Merge, merge};
 use super::status::{missing, refused};
 use super::update::Update;
 use super::{Context, explain, page, trace, watch};
-use crate::catalogue::{ChangeOptions, Editor, Precondition};
+use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 use crate::plan::check;
 use crate::plan::schedule::upcoming;
 use crate::store::{Catalogue, RequestKey, StartRun};
@@ -135,28 +136,7 @@ impl JobService for Jobs {
             etag: etag_of(&job.etag),
             allow_missing,
         };
-        let mut tries = 0;
-        let made = loop {
-            tries += 1;
-            let mut known = None;
-            if update.is_partial() {
-                let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-                known = catalogue.jobs.remove(&name).map(wire::job_to);
-            }
-            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
-            let merged = if update.is_partial() {
-                masked(known.unwrap_or_default(), job.clone(), &update.paths)?
-            } else {
-                job.clone()
-            };
-            let spec = wire::job_spec(merged)?;
-            let options = ChangeOptions { validate_only, request: None };
-            let now = self.0.clock.now();
-            match self.editor().put_job(&name, spec, precondition, options, now).await {
-                Err(error) if update.goes_again(&error, tries) => {}
-                made => break made,
-            }
-        };
+        let made = merge(self, &name, job, update, validate_only).await?;
         let resource = wire::format_job(&name);
         made.map(|made| Response::new(wire::job_to(made)))
             .map_err(|error| change_refused(&resource, error))
@@ -354,28 +334,56 @@ impl JobService for Jobs {
     }
 }
 
-/// Takes only the named fields from `new`.
-fn masked(mut known: pb::Job, new: pb::Job, paths: &[String]) -> Result<pb::Job, Invalid> {
-    for path in paths {
-        match path.as_str() {
-            "*" => return Ok(new),
-            "source" => known.source.clone_from(&new.source),
-            "destinations" => known.destinations.clone_from(&new.destinations),
-            "filter" => known.filter.clone_from(&new.filter),
-            "compare" => known.compare = new.compare,
-            "deletes" => known.deletes = new.deletes,
-            "schedule" => known.schedule.clone_from(&new.schedule),
-            "events" => known.events.clone_from(&new.events),
-            "limits" => known.limits = new.limits,
-            "paused" => known.paused = new.paused,
-            other => {
-                let text = format!(
-                    "{other:?} cannot be changed; use source, destinations, filter, compare, deletes, schedule, \
-                     events, limits, paused"
-                );
-                return Err(Invalid::one("update_mask", text));
+#[tonic::async_trait]
+impl Kind for Jobs {
+    type Wire = pb::Job;
+    type Made = s3sync_proto::model::Job;
+
+    async fn read(&self, name: &Name) -> Result<Option<Self::Wire>, Status> {
+        let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        Ok(catalogue.jobs.remove(name).map(wire::job_to))
+    }
+
+    async fn write(
+        &self,
+        name: &Name,
+        one: Self::Wire,
+        precondition: Precondition,
+        validate_only: bool,
+    ) -> Result<Result<Self::Made, Refused>, Status> {
+        let spec = wire::job_spec(one)?;
+        let options = ChangeOptions { validate_only, request: None };
+        Ok(self.editor().put_job(name, spec, precondition, options, self.0.clock.now()).await)
+    }
+}
+
+impl Merge for pb::Job {
+    fn etag(&self) -> &String {
+        &self.etag
+    }
+
+    fn masked(mut self, new: Self, paths: &[String]) -> Result<Self, Invalid> {
+        for path in paths {
+            match path.as_str() {
+                "*" => return Ok(new),
+                "source" => self.source.clone_from(&new.source),
+                "destinations" => self.destinations.clone_from(&new.destinations),
+                "filter" => self.filter.clone_from(&new.filter),
+                "compare" => self.compare = new.compare,
+                "deletes" => self.deletes = new.deletes,
+                "schedule" => self.schedule.clone_from(&new.schedule),
+                "events" => self.events.clone_from(&new.events),
+                "limits" => self.limits = new.limits,
+                "paused" => self.paused = new.paused,
+                other => {
+                    let text = format!(
+                        "{other:?} cannot be changed; use source, destinations, filter, compare, deletes, schedule, \
+                         events, limits, paused"
+                    );
+                    return Err(Invalid::one("update_mask", text));
+                }
             }
         }
+        Ok(self)
     }
-    Ok(known)
 }

@@ -1,6 +1,6 @@
 //! QueueService.
 
-use s3sync_proto::model::Invalid;
+use s3sync_proto::model::{Invalid, Name};
 use s3sync_proto::pb::v1 as pb;
 use s3sync_proto::pb::v1::queue_service_server::QueueService;
 use s3sync_proto::wire;
@@ -8,10 +8,11 @@ use tonic::{Request, Response, Status};
 
 use super::endpoints::{change_refused, id};
 use super::jobs::{etag_of, request_key};
+use super::merge::{Kind, Merge, merge};
 use super::status::{missing, refused};
 use super::update::Update;
 use super::{Context, page};
-use crate::catalogue::{ChangeOptions, Editor, Precondition};
+use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 
 pub(super) struct Queues(pub(super) Context);
 
@@ -75,28 +76,7 @@ impl QueueService for Queues {
             etag: etag_of(&queue.etag),
             allow_missing,
         };
-        let mut tries = 0;
-        let made = loop {
-            tries += 1;
-            let mut known = None;
-            if update.is_partial() {
-                let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-                known = catalogue.queues.remove(&name).map(wire::queue_to);
-            }
-            let precondition = update.precondition(known.as_ref().map(|known| &known.etag));
-            let merged = if update.is_partial() {
-                masked(known.unwrap_or_default(), &queue, &update.paths)?
-            } else {
-                queue.clone()
-            };
-            let spec = wire::queue_spec(merged)?;
-            let options = ChangeOptions { validate_only, request: None };
-            let now = self.0.clock.now();
-            match self.editor().put_queue(&name, spec, precondition, options, now).await {
-                Err(error) if update.goes_again(&error, tries) => {}
-                made => break made,
-            }
-        };
+        let made = merge(self, &name, queue, update, validate_only).await?;
         let resource = wire::format_queue(&name);
         made.map(|made| Response::new(wire::queue_to(made)))
             .map_err(|error| change_refused(&resource, error))
@@ -113,18 +93,46 @@ impl QueueService for Queues {
     }
 }
 
-/// Takes only the named fields from `new`.
-fn masked(mut known: pb::Queue, new: &pb::Queue, paths: &[String]) -> Result<pb::Queue, Invalid> {
-    for path in paths {
-        match path.as_str() {
-            "*" => return Ok(new.clone()),
-            "url" => known.url.clone_from(&new.url),
-            "endpoint" => known.endpoint.clone_from(&new.endpoint),
-            other => {
-                let text = format!("{other:?} cannot be changed; use url, endpoint");
-                return Err(Invalid::one("update_mask", text));
+#[tonic::async_trait]
+impl Kind for Queues {
+    type Wire = pb::Queue;
+    type Made = s3sync_proto::model::Queue;
+
+    async fn read(&self, name: &Name) -> Result<Option<Self::Wire>, Status> {
+        let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
+        Ok(catalogue.queues.remove(name).map(wire::queue_to))
+    }
+
+    async fn write(
+        &self,
+        name: &Name,
+        one: Self::Wire,
+        precondition: Precondition,
+        validate_only: bool,
+    ) -> Result<Result<Self::Made, Refused>, Status> {
+        let spec = wire::queue_spec(one)?;
+        let options = ChangeOptions { validate_only, request: None };
+        Ok(self.editor().put_queue(name, spec, precondition, options, self.0.clock.now()).await)
+    }
+}
+
+impl Merge for pb::Queue {
+    fn etag(&self) -> &String {
+        &self.etag
+    }
+
+    fn masked(mut self, new: Self, paths: &[String]) -> Result<Self, Invalid> {
+        for path in paths {
+            match path.as_str() {
+                "*" => return Ok(new),
+                "url" => self.url.clone_from(&new.url),
+                "endpoint" => self.endpoint.clone_from(&new.endpoint),
+                other => {
+                    let text = format!("{other:?} cannot be changed; use url, endpoint");
+                    return Err(Invalid::one("update_mask", text));
+                }
             }
         }
+        Ok(self)
     }
-    Ok(known)
 }
