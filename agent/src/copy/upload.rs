@@ -68,6 +68,10 @@ pub(super) async fn open(
     };
     let open = Open { id, key, began, twin };
     context.desk.upload_intent(&open.key, Some(&open.id)).await?;
+    if open.twin {
+        // The record of this one took the place of the one without an id, which the other still needs.
+        context.desk.upload_intent(&open.key, None).await?;
+    }
     Ok(open)
 }
 
