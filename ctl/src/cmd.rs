@@ -4,7 +4,7 @@ pub(crate) mod apply;
 mod delete;
 mod diff;
 mod endpoint;
-mod explain;
+pub(crate) mod explain;
 mod get;
 mod job;
 mod run;

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 mod conditions;
+mod copied;
 mod faults;
 mod integrity;
 mod keys;

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::servers::{self, Server};
 
-const KIB: u64 = 1024;
+pub(super) const KIB: u64 = 1024;
 
 /// A way of copying: its heading, the size of the object, and whether S3 is to copy by itself.
 const WAYS: [(&str, u64, bool); 5] = [
@@ -44,7 +44,7 @@ const IN_ONE_UP_TO: u64 = 400 * KIB;
 
 /// What a job may ask of a destination.
 #[derive(Clone, Default)]
-struct Asked {
+pub(super) struct Asked {
     storage_class: Option<&'static str>,
     encryption: Option<(&'static str, Option<&'static str>)>,
 }
@@ -137,9 +137,9 @@ fn asked() -> [(&'static str, Asked); 3] {
 
 /// A desk that allows everything and remembers failures.
 #[derive(Default)]
-struct Lenient {
-    failures: Mutex<Vec<Failure>>,
-    counters: Mutex<Counters>,
+pub(super) struct Lenient {
+    pub(super) failures: Mutex<Vec<Failure>>,
+    pub(super) counters: Mutex<Counters>,
     ended: Mutex<Option<Outcome>>,
 }
 
@@ -182,7 +182,7 @@ fn spec(server: &Server) -> EndpointSpec {
     }
 }
 
-fn store(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
+pub(super) fn store(server: &Server, bucket: &str) -> Arc<dyn ObjectStore> {
     let credential = Credential::Keys {
         access_key_id: server.key.0.clone(),
         secret_access_key: Secret::new(server.key.1.clone()),
@@ -197,17 +197,22 @@ fn name(text: &str) -> Name {
 }
 
 /// A source and a destination.
-struct Place<'a> {
-    from: &'a Server,
-    to: &'a Server,
-    bucket: String,
+pub(super) struct Place<'a> {
+    pub(super) from: &'a Server,
+    pub(super) to: &'a Server,
+    pub(super) bucket: String,
 }
 
 impl Place<'_> {
-    const SOURCE: &'static str = "matrix-source";
+    pub(super) const SOURCE: &'static str = "matrix-source";
 
     /// Runs a job; returns what became of it.
-    async fn copy(&self, prefix: &str, server_side: bool, asked: &Asked) -> Arc<Lenient> {
+    pub(super) async fn copy(
+        &self,
+        prefix: &str,
+        server_side: bool,
+        asked: &Asked,
+    ) -> Arc<Lenient> {
         let facts =
             |endpoint: &str, bucket: &str| BucketFacts::unknown(name(endpoint), bucket.into());
         let location = |endpoint: &str, bucket: &str| Location {
@@ -406,7 +411,7 @@ async fn matrix(lab: &Server, server: &Server) -> BTreeMap<&'static str, Vec<&'s
     table
 }
 
-async fn bucket(server: &Server, name: &str) {
+pub(super) async fn bucket(server: &Server, name: &str) {
     let client = super::client(&server.url, &server.region, &server.key.0, &server.key.1);
     client.create_bucket().bucket(name).send().await.unwrap();
 }

@@ -6,6 +6,7 @@ mod desk;
 mod fake;
 mod filtered;
 mod history;
+mod keys;
 mod named;
 mod requests;
 mod sockets;

@@ -31,7 +31,7 @@ pub(crate) async fn run(
 }
 
 /// The key that is meant, and its bucket when it is one in full.
-fn key_of(text: &[u8], encoded: bool) -> Result<(Option<String>, Key), String> {
+pub(crate) fn key_of(text: &[u8], encoded: bool) -> Result<(Option<String>, Key), String> {
     let (bucket, key) = match text.strip_prefix(URL) {
         None => (None, text),
         Some(rest) => {

@@ -178,7 +178,7 @@ fn present_lines(object: &ObjectState, lines: &mut Lines) {
 }
 
 /// The form that `--encoded` takes: letters, digits and `-._~/` as they are, everything else as `%XX`.
-fn encoded(key: &[u8]) -> String {
+pub(super) fn encoded(key: &[u8]) -> String {
     let mut text = String::with_capacity(key.len());
     for byte in key {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(byte) {

@@ -1,5 +1,6 @@
 //! What people see, as golden texts.
 
+use base64::Engine as _;
 use expect_test::expect;
 use s3sync_proto::model::{
     Counters, DestinationProgress, Failure, FailureClass, Key, Location, Run, RunState, Timestamp,
@@ -107,4 +108,45 @@ fn failures_in_a_table() {
         &[failure("a/b c", "AccessDenied"), failure("line\nfeed", "X")],
         Output::Table,
     ));
+}
+
+/// Any text, as a key may be, or bytes that are none.
+fn any_key() -> impl proptest::strategy::Strategy<Value = Key> {
+    use proptest::prelude::*;
+    prop_oneof![
+        "\\PC{0,12}|[\u{0}-\u{20}\u{7f}-\u{9f}\u{200e}-\u{202f}\u{2066}-\u{2069}\\\\%]{1,8}"
+            .prop_map(|text: String| Key::from(text.as_str())),
+        proptest::collection::vec(any::<u8>(), 0..12).prop_map(Key::from),
+    ]
+}
+
+proptest::proptest! {
+    /// Each key is one line of a table, moves no cursor and turns no text; and JSON has its very bytes.
+    #[test]
+    fn any_key_is_shown_in_one_line_and_kept_in_json(key in any_key(), message in any_key()) {
+        let message = String::from_utf8_lossy(message.as_bytes()).into_owned();
+        let failure = Failure {
+            key: key.clone(),
+            destination: 0,
+            class: FailureClass::Permanent,
+            code: message.clone(),
+            message,
+            s3_request_id: String::new(),
+            attempts: 1,
+            first: Timestamp::default(),
+            last: Timestamp::default(),
+        };
+        let table = many(std::slice::from_ref(&failure), Output::Wide);
+        proptest::prop_assert_eq!(table.lines().count(), 2, "{:?}", table);
+        let odd = |c: char| c != '\n' && s3sync_proto::model::moves_text(c);
+        proptest::prop_assert!(!table.contains(odd), "{:?}", table);
+        let json = one(&failure, Output::Json);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let kept = value["key"].as_str().unwrap_or_default();
+        let bytes = base64::engine::general_purpose::STANDARD.decode(kept).unwrap();
+        proptest::prop_assert_eq!(bytes, key.as_bytes().to_vec());
+        let encoded = explain::encoded(key.as_bytes());
+        let way_back = crate::cmd::explain::key_of(encoded.as_bytes(), true);
+        proptest::prop_assert_eq!(way_back, Ok((None, key)));
+    }
 }

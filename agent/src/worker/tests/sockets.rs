@@ -77,14 +77,18 @@ impl Sockets {
         let (orders, _split) = orders();
         let desk = Arc::clone(&bench.desk);
         let engine = Arc::clone(&bench.engine);
+        let sides = self.sides();
+        let work = run(assignment, sides, desk, orders, engine);
+        tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
+    }
+
+    pub(super) fn sides(&self) -> Sides {
         let destination = if self.one_place { "a" } else { "b" };
-        let sides = Sides {
+        Sides {
             source: self.store("a"),
             destination: self.store(destination),
             server_side: self.one_place,
-        };
-        let work = run(assignment, sides, desk, orders, engine);
-        tokio::time::timeout(Duration::from_secs(120), work).await.expect("it ends");
+        }
     }
 
     fn seed(&self) {
