@@ -9,6 +9,7 @@ mod doors;
 mod explain;
 mod kill;
 mod secrets;
+mod writers;
 
 use std::path::Path;
 use std::time::Duration;

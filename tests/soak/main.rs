@@ -1,10 +1,11 @@
-//! The kill tests with big counts, started by hand:
+//! The kill tests, and those with writers, with big counts, started by hand:
 //! `cargo test --release -p s3sync-tests --test soak -- --nocapture`. Figures go into docs/measurements.md.
 
 use std::path::Path;
 use std::time::Duration;
 
 use s3sync_tests::rounds::{Round, play};
+use s3sync_tests::writers::{self, Writing};
 
 /// Rounds, unless `S3SYNC_SOAK_ROUNDS` says otherwise.
 const ROUNDS: u64 = 20;
@@ -29,6 +30,26 @@ async fn killed_at_random_for_long() {
             "round {seed} of {rounds}: {objects} objects, {KILLS} kills, right after {:?}",
             begin.elapsed()
         );
+    }
+}
+
+/// Runs of a round with writers.
+const WRITTEN_RUNS: usize = 20;
+/// Keys that are written, and how many of these are large.
+const WRITTEN_KEYS: (usize, usize) = (2_000, 10);
+
+/// `S3SYNC_SOAK_ROUNDS` rounds, each with writers on both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn written_at_random_for_long() {
+    let rounds = from_environment("S3SYNC_SOAK_ROUNDS").unwrap_or(ROUNDS);
+    for seed in 1..=rounds {
+        let begin = tokio::time::Instant::now();
+        let folder = tempfile::tempdir().unwrap();
+        let (keys, large) = WRITTEN_KEYS;
+        let writing = Writing { keys, large, runs: WRITTEN_RUNS, seed, bound: BOUND };
+        let program = Path::new(env!("CARGO_BIN_EXE_s3sync-demo"));
+        let writes = writers::play(writing, folder.path(), program).await;
+        println!("round {seed} of {rounds}: {writes} writes, right after {:?}", begin.elapsed());
     }
 }
 

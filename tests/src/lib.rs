@@ -6,3 +6,4 @@ pub mod process;
 pub mod rounds;
 pub mod wait;
 pub mod world;
+pub mod writers;
