@@ -97,7 +97,7 @@ pub(super) fn upload_part(endpoint: &Endpoint, call: &Call, payload: &Payload) -
         return Err(S3Error::invalid("Checksum Type mismatch occurred"));
     }
     let computed = || wanted.map(|algorithm| (algorithm, algorithm.of(&payload.body)));
-    let checksum = sent.or_else(computed);
+    let checksum = sent.or_else(computed).filter(|_| !capabilities.no_checksums);
     let digest = md5(&payload.body);
     let etag = etag(digest, &encryption, &capabilities);
     let mut reply = Reply::empty(StatusCode::OK).with("etag", &quoted(&etag));

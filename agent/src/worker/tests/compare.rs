@@ -6,9 +6,10 @@ use std::time::Duration;
 use s3sync_proto::model::{CompareMode, Counters, FailureClass, Key};
 
 use super::fake::{Fault, Nature, Stored};
-use super::{Bench, IN_PARTS, KMS, MD5, OLD, PLAIN, STREAMED, name, pattern};
+use super::{Bench, Engine, IN_PARTS, KMS, MD5, OLD, PLAIN, STREAMED, Settings, name, pattern};
 use crate::compare::STAMP;
-use crate::s3::{Attributes, Class, Operation};
+use crate::copy::digest::Crc;
+use crate::s3::{Algorithm, Attributes, Class, Operation};
 
 fn bench(compare: CompareMode, source: Nature, destination: Nature) -> Bench {
     Bench { compare, ..Bench::new(source, destination) }
@@ -259,4 +260,29 @@ async fn keys_looked_at_by_name_are_compared_in_the_same_ways() {
             bench.assert_equal();
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_copies_hold_conditions_is_not_learned_from_what_they_read() {
+    let mut bench = bench(CompareMode::Full, MD5, OLD);
+    bench.source.store("from/k", pattern(1, IN_PARTS));
+    bench.run().await;
+    // Of parts now; copied onto itself it gets another ETag.
+    assert!(at_destination(&bench, "to/x/k").etag.contains('-'));
+    carries(&bench, "from/k", "you", "1");
+    assert_eq!(bench.run().await.repaired, 1);
+    assert_eq!(bench.facts[&name("b")].conditional_copies, Some(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_of_parts_are_completed_with_the_checksum_of_the_source() {
+    let mut bench = Bench::new(MD5, MD5);
+    bench.server_side = true;
+    let settings = bench.engine.settings;
+    bench.engine = Engine::new(Settings { copy_up_to: settings.single_up_to, ..settings });
+    bench.source.store("from/k", pattern(1, IN_PARTS));
+    let counters = bench.run().await;
+    assert_eq!((counters.copied_server_side, bench.source.count(Operation::Get)), (1, 0));
+    let source = Crc::of(Algorithm::Crc64Nvme, &pattern(1, IN_PARTS)).encode();
+    bench.destination.with(|contents| assert_eq!(contents.completed_with, [Some(source)]));
 }

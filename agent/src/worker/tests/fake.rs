@@ -71,6 +71,8 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
+    /// The checksums that uploads were completed with.
+    pub(super) completed_with: Vec<Option<Checksum>>,
     /// Does not keep tags of uploads.
     pub(super) forgets_tags_of_uploads: bool,
     /// Does not keep website redirects.
@@ -437,6 +439,7 @@ impl ObjectStore for Fake {
         }
         self.check(&request.condition, key, Operation::CompleteUpload)?;
         let stored = self.with(|c| {
+            c.completed_with.push(request.checksum.clone());
             let open = c.uploads.remove(&request.upload_id).unwrap();
             let numbers: Vec<_> = request.parts.iter().map(|part| part.number).collect();
             assert_eq!(numbers, open.parts.keys().copied().collect::<Vec<_>>());

@@ -300,3 +300,22 @@ async fn objects_on_both_sides_of_every_limit_arrive_whole_with_the_settings_of_
         assert_eq!((again.in_step, again.write_requests), (counters.listed, 0), "{what}");
     }
 }
+
+#[tokio::test]
+async fn of_a_bucket_that_ignores_checksums_not_even_the_first_write_stays_wrong() {
+    for (operation, size) in
+        [("PutObject", 1000), ("PutObject", STREAMED), ("UploadPart", IN_PARTS)]
+    {
+        let mute =
+            Capabilities { no_checksums: true, opaque_etags: true, ..Capabilities::default() };
+        let mut sockets = Sockets::new(Capabilities::default(), mute).await;
+        // Else it would be written once more for its stamp, whatever its bytes are.
+        sockets.bench.facts.get_mut(&name("b")).unwrap().etags = Some(EtagKind::Opaque);
+        sockets.lab.endpoint("a").seed(BUCKET, "from/k", pattern(1, size));
+        let wrong = Rule::of(operation, Fault::WrongByteStored, When::Nth(1));
+        sockets.lab.endpoint("b").set_faults(Faults::new(1, vec![wrong]));
+        let counters = sockets.run().await;
+        assert_eq!((counters.copied, counters.failed), (1, 0), "{operation} of {size}");
+        sockets.assert_equal(&format!("{operation} of {size}"));
+    }
+}
