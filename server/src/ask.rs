@@ -81,3 +81,68 @@ pub(crate) async fn ask_one(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use s3sync_proto::model::{Probe, ToAgent};
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::clock;
+    use crate::session::{Handle, LeaseTimes, Sessions};
+    use crate::store::SessionId;
+    use crate::store::sqlite::Sqlite;
+
+    fn session(id: u64) -> SessionView {
+        SessionView {
+            session: SessionId(id),
+            agent: format!("agent-{id}").parse().unwrap(),
+            labels: BTreeMap::new(),
+            endpoints: Vec::new(),
+            features: Vec::new(),
+            capacity: 1,
+            held: 0,
+            draining: false,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_answer_is_followed_by_others_up_to_a_limit() {
+        let context = Context {
+            store: Arc::new(Sqlite::in_memory().await.unwrap()),
+            clock: clock::system(),
+            sessions: Arc::new(Sessions::default()),
+            times: LeaseTimes::default(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let mut agents = Vec::new();
+        let sessions: Vec<_> = (1..=4).map(session).collect();
+        for one in &sessions {
+            let (sender, receiver) = mpsc::channel(8);
+            context.sessions.enter(one.session, Handle::new(sender));
+            agents.push(receiver);
+        }
+        let labels = BTreeMap::new();
+        let need = Need { features: Vec::new(), labels: &labels, places: Vec::new() };
+        let endpoint = "usw2".parse().unwrap();
+        let asked = Ask::Probe(Probe { endpoint, spec: Default::default(), places: Vec::new() });
+        let began = Instant::now();
+        let silence = ask(&context, &sessions, &need, &asked).await.unwrap_err();
+        let Silence::Late(text) = silence else { panic!("{silence:?}") };
+        assert!(text.starts_with("agent-1 did not answer within 20 s; agent-2"), "{text}");
+        assert_eq!(began.elapsed(), PATIENCE * 3, "each has its time");
+        let told: Vec<bool> = agents
+            .iter_mut()
+            .map(|agent| matches!(agent.try_recv(), Ok(ToAgent::Question(_))))
+            .collect();
+        assert_eq!(told, [true, true, true, false], "three are asked and no more");
+        assert!(matches!(agents[0].try_recv(), Ok(ToAgent::Withdrawal(_))));
+    }
+}

@@ -45,7 +45,9 @@ async fn written_at_random_for_long() {
     for seed in 1..=rounds {
         let begin = tokio::time::Instant::now();
         let folder = tempfile::tempdir().unwrap();
-        let (keys, large) = WRITTEN_KEYS;
+        let (usual, large) = WRITTEN_KEYS;
+        let keys = from_environment("S3SYNC_SOAK_OBJECTS")
+            .map_or(usual, |count| usize::try_from(count).unwrap());
         let writing = Writing { keys, large, runs: WRITTEN_RUNS, seed, bound: BOUND };
         let program = Path::new(env!("CARGO_BIN_EXE_s3sync-demo"));
         let writes = writers::play(writing, folder.path(), program).await;

@@ -101,8 +101,10 @@ fn destination_lines(destination: &DestinationExplanation, lines: &mut Lines) {
         KeyVerdict::Filtered => "filtered",
         KeyVerdict::Unknown => "unknown",
     };
-    lines.push(line("verdict", verdict));
-    lines.push(line("why", plain(reason)));
+    let reason = plain(reason);
+    // Some reasons begin with the verdict.
+    let told = reason.starts_with(verdict);
+    lines.push(line("verdict", if told { reason } else { format!("{verdict}: {reason}") }));
     let next = match next {
         NextStep::Nothing => "nothing",
         NextStep::Copy => "copy",

@@ -34,13 +34,14 @@ pub(super) fn bucket_facts(facts: &BucketFacts) -> Vec<(String, String)> {
     } else {
         "ascending, as far as seen"
     };
+    let when = match age(*learned, now()).as_str() {
+        "-" => String::new(),
+        age => format!(", newest fact {age} ago"),
+    };
     let looked = "; the source is looked at again after each";
     let md5 = "; bodies are verified by MD5";
     vec![
-        (
-            "bucket".to_owned(),
-            format!("{}, newest fact {} ago", plain(bucket), age(*learned, now())),
-        ),
+        ("bucket".to_owned(), plain(bucket) + &when),
         line("conditional writes", &told(conditional_writes, "", looked)),
         line("conditional copies", &told(conditional_copies, "", looked)),
         line("ETags", etags),

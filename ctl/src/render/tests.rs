@@ -150,3 +150,139 @@ proptest::proptest! {
         proptest::prop_assert_eq!(way_back, Ok((None, key)));
     }
 }
+
+fn object(presence: s3sync_proto::model::Presence) -> s3sync_proto::model::ObjectState {
+    use s3sync_proto::model::{EtagKind, ObjectState, ShownChecksum};
+    ObjectState {
+        bucket: "srcbucket".into(),
+        key: Key::from("in/a b\n"),
+        presence,
+        problem: None,
+        size: 2_048,
+        etag: "0cc175b9c0f1b6a831c399e269772661".into(),
+        etag_kind: Some(EtagKind::Md5),
+        modified: Some(Timestamp::from_micros(1_700_000_000_000_000)),
+        storage_class: "STANDARD_IA".into(),
+        archived: false,
+        encryption: "AES256".into(),
+        version_id: "v\u{1b}1".into(),
+        stamp: "abc/1700000000".into(),
+        checksums: vec![ShownChecksum {
+            algorithm: "CRC64NVME".into(),
+            value: "AAAA=".into(),
+            whole: true,
+        }],
+        tags: Some(2),
+        content_type: "image/jpeg".into(),
+    }
+}
+
+#[test]
+fn a_key_explained_for_people() {
+    use s3sync_proto::model::{
+        CopyWay, DestinationExplanation, Explanation, KeyExplanation, KeyVerdict, NextStep,
+        ObjectState, Presence,
+    };
+    let place = |bucket: &str| Location {
+        endpoint: "cnn1".parse().unwrap(),
+        bucket: bucket.into(),
+        prefix: "d/".into(),
+    };
+    let there = ObjectState {
+        bucket: "dest".into(),
+        key: Key::from("d/a b\n"),
+        ..object(Presence::Absent)
+    };
+    let found = KeyExplanation {
+        source: object(Presence::Present),
+        destination: there,
+        passes_filter: true,
+        filter_reason: "the job has no patterns".into(),
+        verdict: KeyVerdict::Differs,
+        reason: "not in step: the destination does not have it".into(),
+        next: NextStep::Copy,
+        next_reason: "copied through an agent by one GET and one PUT".into(),
+        way: Some(CopyWay::Single),
+    };
+    let explanation = Explanation {
+        job: "media".parse().unwrap(),
+        key: Key::from("a b\n"),
+        destinations: vec![
+            DestinationExplanation {
+                index: 0,
+                location: place("dest"),
+                found: Ok(("cn-1".parse().unwrap(), found)),
+            },
+            DestinationExplanation {
+                index: 1,
+                location: place("other"),
+                found: Err("no agent is connected".into()),
+            },
+        ],
+        failures: Vec::new(),
+        latest_run: None,
+    };
+    expect![[r#"
+        job         media
+        key         a b\n
+        encoded     a%20b%0A
+        last run    none yet
+        failures    none is recorded of the newest runs
+
+        to          cnn1:dest/d/
+        seen by     cn-1
+        source      s3://srcbucket/in/a b\n
+                    2.0 KiB (2048 bytes), ETag 0cc175b9c0f1b6a831c399e269772661 (MD5), changed 2023-11-14T22:13:20Z
+                    STANDARD_IA, image/jpeg, 2 tags, encrypted with AES256, version v\u{1b}1
+                    CRC64NVME AAAA=
+                    stamped as a copy of abc/1700000000
+        there       s3://dest/d/a b\n
+                    not there, as a listing of exactly this key shows
+        filter      lets it through: the job has no patterns
+        verdict     not in step: the destination does not have it
+        next        copy: copied through an agent by one GET and one PUT
+
+        to          cnn1:other/d/
+        not looked  no agent is connected
+    "#]].assert_eq(&super::explanation(&explanation, Output::Table));
+    let json = super::explanation(&explanation, Output::Json);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["key"], "YSBiCg==");
+    assert_eq!(value["destinations"][0]["explanation"]["way"], "COPY_WAY_SINGLE");
+}
+
+#[test]
+fn what_is_known_of_buckets_a_line_each() {
+    use s3sync_proto::model::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
+    let endpoint = Endpoint {
+        name: "cnn1".parse().unwrap(),
+        spec: EndpointSpec { region: "cn-north-1".into(), ..EndpointSpec::default() },
+        buckets: vec![BucketFacts {
+            conditional_writes: Some(true),
+            conditional_copies: Some(false),
+            etags: Some(EtagKind::Opaque),
+            tags: Some(false),
+            ..BucketFacts::unknown("cnn1".parse().unwrap(), "dest".into())
+        }],
+        etag: String::new(),
+        created: Timestamp::default(),
+        updated: Timestamp::default(),
+    };
+    expect![[r#"
+        endpoint              cnn1
+        region                cn-north-1
+        url                   AWS
+        path style            false
+        created               -
+        updated               -
+        bucket                dest
+          conditional writes  yes
+          conditional copies  no; the source is looked at again after each
+          ETags               opaque: copies are stamped with what they are copies of
+          checksums           not learned yet
+          trailers            not learned yet
+          tags readable       no; they are not copied
+          listing order       ascending, as far as seen
+    "#]]
+    .assert_eq(&one(&endpoint, Output::Table));
+}

@@ -216,3 +216,33 @@ async fn every_piece_and_every_odd_key_goes_through_everything() {
     keys.insert(longest("%", "\u{301}"));
     through_everything(keys).await;
 }
+
+/// The full key may be no key at the destination: below a longer prefix it is too long, without one it may be empty.
+#[tokio::test]
+async fn a_key_that_cannot_be_at_the_destination_is_a_failure_that_says_so() {
+    let long = "k".repeat(MAX_KEY_BYTES - "from/".len());
+    let fits = "k".repeat(MAX_KEY_BYTES - "to/longer/".len());
+    let cases = [("to/longer/", long.as_str(), "key_too_long"), ("", "", "key_empty")];
+    for (prefix, bad, code) in cases {
+        let case = Case::new([bad.to_owned(), fits.clone()].into()).await;
+        let at = |work: Work| {
+            let mut assignment = case.sockets.bench.assignment(work, Vec::new());
+            assignment.destination.location.prefix = prefix.to_owned();
+            assignment
+        };
+        let desk: Arc<Recorder> = Arc::default();
+        let engine = Arc::clone(&case.sockets.bench.engine);
+        let work = Work::Range { range: KeyRange::default(), cursor: None };
+        let sides = case.sockets.sides();
+        run(at(work), sides, Arc::clone(&desk) as _, orders().0, Arc::clone(&engine)).await;
+        let recorded = desk.with(std::mem::take);
+        assert_eq!((recorded.counters.copied, recorded.counters.failed), (1, 1), "{code}");
+        let failure = &recorded.failures[0];
+        assert_eq!((&failure.key, failure.class), (&Key::from(bad), FailureClass::Permanent));
+        assert_eq!(failure.attempts, 1, "{failure:?}");
+        let work = Work::Keys(vec![Key::from(bad)]);
+        let told = explain::explain(at(work), case.sockets.sides(), engine).await.unwrap();
+        assert_eq!(told.destination.problem.unwrap().code, code);
+        assert_eq!(told.verdict, KeyVerdict::Unknown);
+    }
+}
