@@ -22,7 +22,7 @@ use crate::s3::{
 use crate::scan::PAGE_KEYS;
 use crate::stores::Stores;
 use crate::worker::Engine;
-use crate::worker::side::Side;
+use crate::worker::side::{BRIEFLY, Side};
 
 /// Largest object that is read to tell whether its ETag is the MD5 of its bytes.
 const MAX_SAMPLE: u64 = 64 * 1024;
@@ -109,7 +109,9 @@ impl Looking<'_> {
             ..ListRequest::default()
         };
         let side = self.side;
-        let page = side.call(Operation::List, || side.store.list(request.clone())).await;
+        let none = Key::default();
+        let list = || side.store.list(request.clone());
+        let page = side.call_briefly(Operation::List, &none, list).await;
         match page {
             Ok(page) => {
                 self.note("reachable", CheckState::Ok, "it answers");
@@ -194,7 +196,8 @@ impl Looking<'_> {
         };
         let side = self.side;
         let request = HeadRequest { key: sample.key.clone(), ..HeadRequest::default() };
-        match side.call(Operation::Head, || side.store.head(request.clone())).await {
+        let head = || side.store.head(request.clone());
+        match side.call_briefly(Operation::Head, &self.relative(sample), head).await {
             Ok(object) => {
                 self.etags(sample, &object).await;
                 self.tags(sample).await;
@@ -248,11 +251,12 @@ impl Looking<'_> {
             if_match: Some(sample.etag.clone()),
             ..GetRequest::default()
         };
-        let permit = side.limiter.acquire().await;
-        let (_, stream) = side.once(Operation::Get, side.store.get(request)).await.ok()?;
-        let read = body::collect(stream, Running::new(None, Some(())), sample.size).await;
-        drop(permit);
-        let (_, digested) = read.ok()?;
+        let read = async {
+            let _permit = side.limiter.acquire().await;
+            let (_, stream) = side.once(Operation::Get, side.store.get(request)).await.ok()?;
+            body::collect(stream, Running::new(None, Some(())), sample.size).await.ok()
+        };
+        let (_, digested) = tokio::time::timeout(BRIEFLY, read).await.ok()??;
         let equal = digested.md5.is_some_and(|md5| hex(&md5) == sample.etag);
         let what = format!("as one of {} bytes that was read shows", sample.size);
         Some((if equal { EtagKind::Md5 } else { EtagKind::Opaque }, what))
@@ -260,7 +264,8 @@ impl Looking<'_> {
 
     async fn tags(&mut self, sample: &Listed) {
         let side = self.side;
-        match side.call(Operation::GetTags, || side.store.get_tags(&sample.key)).await {
+        let read = || side.store.get_tags(&sample.key);
+        match side.call_briefly(Operation::GetTags, &self.relative(sample), read).await {
             Ok(_) => {
                 self.facts.tags = Some(true);
                 self.note("tags", CheckState::Ok, "they can be read");
@@ -277,6 +282,10 @@ impl Looking<'_> {
         }
     }
 
+    fn relative(&self, sample: &Listed) -> Key {
+        self.side.relative(sample.key.clone()).unwrap_or_default()
+    }
+
     fn checksums(&mut self, object: &Object) {
         let mut names: Vec<_> = object.checksums.iter().map(|one| one.algorithm).collect();
         names.sort_unstable();
@@ -286,5 +295,134 @@ impl Looking<'_> {
         } else {
             self.note("checksums", CheckState::Ok, format!("told: {}", names.join(", ")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use s3sync_lab::{Capabilities, EndpointConfig, Fault, Faults, Lab, Rule, When};
+
+    use super::*;
+    use crate::config::{Config, Flags};
+    use crate::s3::{PutBody, PutRequest};
+    use crate::worker::Settings;
+
+    /// Stores of an agent with a credential for the lab, with these rules.
+    fn stores(allow: &str) -> Stores {
+        let config = format!(
+            "server = \"http://127.0.0.1:1\"\nname = \"t\"\n[endpoints.lab]\naccess_key_id = \"AKIA1\"\n\
+             secret_access_key = \"lab-secret-1\"\n{allow}\n"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, config).unwrap();
+        let flags = Flags { config: path, ..Flags::default() };
+        Stores::new(&Config::load(&flags).unwrap().config)
+    }
+
+    fn spec(url: String) -> EndpointSpec {
+        let region = "us-east-1".to_owned();
+        EndpointSpec { region, url: Some(url), path_style: true, ..EndpointSpec::default() }
+    }
+
+    /// Probes a bucket of the lab; what each check says, and what was learned.
+    async fn probed(allow: &str, url: String) -> (BTreeMap<String, ProbeCheck>, BucketFacts) {
+        let endpoint: Name = "lab".parse().unwrap();
+        let places = vec![("bucket".to_owned(), "p/".to_owned())];
+        let question = Probe { endpoint, spec: spec(url), places };
+        let engine = Engine::new(Settings::default());
+        let Answer::Probed { places, facts } = probe(&stores(allow), &engine, question).await
+        else {
+            panic!("refused");
+        };
+        let checks = places.into_iter().flat_map(|place| place.checks);
+        (checks.map(|check| (check.name.clone(), check)).collect(), facts[0].clone())
+    }
+
+    async fn lab(capabilities: Capabilities) -> Lab {
+        let endpoint = EndpointConfig::new("lab", "us-east-1").key("AKIA1", "lab-secret-1");
+        Lab::start(vec![endpoint.bucket("bucket").capabilities(capabilities)]).await.unwrap()
+    }
+
+    fn seeded(lab: &Lab) -> String {
+        for key in ["a", "b", "c"] {
+            lab.endpoint("lab").seed("bucket", format!("p/{key}"), key.repeat(100));
+        }
+        lab.endpoint("lab").url()
+    }
+
+    /// As somebody else would write, with what the server makes of it.
+    async fn written(lab: &Lab) {
+        let endpoint: Name = "lab".parse().unwrap();
+        let spec = spec(lab.endpoint("lab").url());
+        let store = stores("").open(&endpoint, &spec, "bucket").unwrap();
+        for key in ["p/a", "p/b", "p/c"] {
+            let request = PutRequest { key: key.into(), ..PutRequest::default() };
+            store.put(request, PutBody::Bytes(key.repeat(50).into())).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_bucket_is_told_by_reading_alone() {
+        use CheckState::{Failed, Ok, Unknown, Warning};
+        let plain = Capabilities::default;
+        let (md5, opaque) = (Some(EtagKind::Md5), Some(EtagKind::Opaque));
+        let unordered = Capabilities { unordered_listing: true, ..plain() };
+        let cases = [
+            ("as S3", plain(), [Ok, Ok, Ok, Ok], md5),
+            (
+                "opaque",
+                Capabilities { opaque_etags: true, ..plain() },
+                [Ok, Warning, Ok, Ok],
+                opaque,
+            ),
+            ("unordered", unordered, [Failed, Ok, Ok, Ok], md5),
+            ("mute", Capabilities { no_checksums: true, ..plain() }, [Ok, Ok, Ok, Unknown], md5),
+        ];
+        for (what, capabilities, expected, etags) in cases {
+            let lab = lab(capabilities).await;
+            written(&lab).await;
+            let (checks, facts) = probed("", lab.endpoint("lab").url()).await;
+            let states = ["order", "etags", "tags", "checksums"].map(|name| checks[name].state);
+            assert_eq!(states, expected, "{what}: {checks:?}");
+            for name in ["reachable", "credential", "clock"] {
+                assert_eq!(checks[name].state, Ok, "{what}: {checks:?}");
+            }
+            assert_eq!(checks["writes"].state, Unknown, "{what}");
+            assert_eq!((facts.etags, facts.tags), (etags, Some(true)), "{what}");
+            assert_eq!(facts.unordered_listing, what == "unordered");
+            assert_eq!((facts.conditional_writes, facts.checksums), (None, None), "{what}");
+            assert_eq!(lab.endpoint("lab").writes().len(), 3, "{what}: nothing more is written");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_is_told_where_it_fails() {
+        use CheckState::{Failed, Ok, Unknown, Warning};
+        let state = |checks: &BTreeMap<String, ProbeCheck>, name: &str| checks[name].state;
+        let lab = lab(Capabilities::default()).await;
+        let (empty, _) = probed("", lab.endpoint("lab").url()).await;
+        assert_eq!((state(&empty, "order"), state(&empty, "etags")), (Unknown, Unknown));
+        let url = seeded(&lab);
+        let allow = "allow = [{ bucket = \"bucket\", prefix = \"q/\", verbs = [\"list\"] }]";
+        let asked = lab.endpoint("lab").counts().total();
+        let (forbidden, _) = probed(allow, url.clone()).await;
+        assert_eq!(state(&forbidden, "credential"), Failed);
+        assert_eq!(state(&forbidden, "reachable"), Unknown);
+        assert_eq!(lab.endpoint("lab").counts().total(), asked, "no request left the agent");
+
+        let denied = |operation| {
+            let rule = Rule::of(operation, Fault::AccessDenied, When::Always);
+            lab.endpoint("lab").set_faults(Faults::new(1, vec![rule]));
+        };
+        denied("GetObjectTagging");
+        let (untagged, facts) = probed("", url.clone()).await;
+        assert_eq!((state(&untagged, "tags"), facts.tags), (Warning, Some(false)));
+        denied("ListObjectsV2");
+        let (unlisted, facts) = probed("", url).await;
+        assert_eq!((state(&unlisted, "reachable"), state(&unlisted, "credential")), (Ok, Failed));
+        assert_eq!((facts.etags, facts.tags), (None, None));
+        let (away, _) = probed("", "http://127.0.0.1:1".to_owned()).await;
+        assert_eq!((state(&away, "reachable"), state(&away, "credential")), (Failed, Unknown));
     }
 }

@@ -39,10 +39,11 @@ pub(super) async fn look(side: &Side, key: &Key) -> Looked {
     }
     // Of all keys that begin with it, the key itself is the first.
     let request = ListRequest { prefix: full.clone(), max_keys: 1, ..ListRequest::default() };
-    let page = match side.call(Operation::List, || side.store.list(request.clone())).await {
-        Ok(page) => page,
-        Err(failed) => return nothing(ObjectState { problem: problem_of(&failed), ..state }),
-    };
+    let page =
+        match side.call_briefly(Operation::List, key, || side.store.list(request.clone())).await {
+            Ok(page) => page,
+            Err(failed) => return nothing(ObjectState { problem: problem_of(&failed), ..state }),
+        };
     let Some(listed) = page.objects.into_iter().find(|listed| listed.key == full) else {
         return nothing(ObjectState { presence: Presence::Absent, ..state });
     };
@@ -51,7 +52,7 @@ pub(super) async fn look(side: &Side, key: &Key) -> Looked {
     let Listed { key: _, size, etag, modified, storage_class, restored: _ } = listed;
     let found = Some(Found { key: key.clone(), size, etag, modified, storage_class, archived });
     let request = HeadRequest { key: full, ..HeadRequest::default() };
-    match side.call(Operation::Head, || side.store.head(request.clone())).await {
+    match side.call_briefly(Operation::Head, key, || side.store.head(request.clone())).await {
         Ok(object) => {
             let state = with_head(side, key, state, &object).await;
             Looked { state, found, object: Some(object) }
@@ -72,7 +73,7 @@ pub(super) async fn look(side: &Side, key: &Key) -> Looked {
 /// The tags of an object.
 pub(super) async fn tags(side: &Side, key: &Key) -> Result<Vec<(String, String)>, Failed> {
     let full = side.full(key);
-    side.call(Operation::GetTags, || side.store.get_tags(&full)).await
+    side.call_briefly(Operation::GetTags, key, || side.store.get_tags(&full)).await
 }
 
 fn nothing_yet(side: &Side, full: &Key) -> ObjectState {

@@ -15,6 +15,10 @@ use crate::meter::Meter;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Condition, Error, ObjectStore, Operation};
 
+/// How long somebody who waits for an answer is kept waiting for one request. An explanation makes three, one after the
+/// other, and has 20 s.
+pub(crate) const BRIEFLY: std::time::Duration = std::time::Duration::from_secs(6);
+
 /// The source or the destination.
 pub(crate) struct Side {
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -148,5 +152,39 @@ impl Side {
                 Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
             }
         }
+    }
+
+    /// Makes a request for somebody who waits for the answer: tried a second time when that may help, and given up
+    /// after [`BRIEFLY`]. `key` is without prefix.
+    pub(crate) async fn call_briefly<'a, T>(
+        &self,
+        operation: Operation,
+        key: &Key,
+        mut request: impl FnMut() -> BoxFuture<'a, Result<T, Error>> + Send,
+    ) -> Result<T, Failed> {
+        let mut attempts = 0;
+        let tried = async {
+            let mut tries = Tries::default();
+            loop {
+                attempts += 1;
+                let permit = self.limiter.acquire().await;
+                let answer = self.once(operation, request()).await;
+                drop(permit);
+                let error = match answer {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                };
+                match tries.failed(error.class, fastrand::f64()) {
+                    Next::Wait(wait) if attempts < 2 => tokio::time::sleep(wait).await,
+                    Next::Wait(_) | Next::GiveUp => return Err(error),
+                }
+            }
+        };
+        let answer = tokio::time::timeout(BRIEFLY, tried).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", BRIEFLY.as_secs());
+            Err(self.error(Class::Transient, operation, key, "timeout", message))
+        });
+        answer.map_err(|error| Failed { error, attempts })
     }
 }

@@ -15,10 +15,13 @@ use super::Context;
 use super::status::{missing, refused};
 use crate::ask::{self, Silence};
 use crate::plan::{Need, needs, relative_key};
+use crate::session::MAX_OPEN_QUESTIONS;
 use crate::store::{Catalogue, SessionView};
 
 /// Runs whose failures are looked through, the newest.
 const RUNS: u32 = 10;
+/// Destinations asked about at once: one agent may have to answer for all of them, and has few questions open at a time.
+const AT_ONCE: usize = MAX_OPEN_QUESTIONS / 2;
 /// What an agent must be allowed to do on both sides.
 const LOOK: &[Verb] = &[Verb::List, Verb::Read];
 
@@ -35,7 +38,10 @@ pub(super) async fn key(
     let key = relative_key(&job.spec, &Key::new(key), &bucket)?;
     let sessions = ask::sessions(context).await.map_err(refused)?;
     let asking = Asking { context, catalogue: &catalogue, job, key: &key, sessions, traceparent };
-    let looked = join_all(job.spec.destinations.iter().map(|one| asking.destination(one))).await;
+    let mut looked = Vec::with_capacity(job.spec.destinations.len());
+    for some in job.spec.destinations.chunks(AT_ONCE) {
+        looked.extend(join_all(some.iter().map(|one| asking.destination(one))).await);
+    }
     let mut destinations = Vec::with_capacity(looked.len());
     let mut late = false;
     for (index, (destination, found)) in job.spec.destinations.iter().zip(looked).enumerate() {

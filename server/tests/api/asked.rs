@@ -15,10 +15,13 @@ async fn able(server: &Server, agent: &str) -> AgentLink {
     link
 }
 
+/// The next question; what an agent with work gets besides is passed over.
 async fn question(link: &mut AgentLink) -> Question {
-    let message = next(link).await;
-    let ToAgent::Question(question) = message else { panic!("no question: {message:?}") };
-    question
+    loop {
+        if let ToAgent::Question(question) = next(link).await {
+            return question;
+        }
+    }
 }
 
 fn object(presence: Presence) -> ObjectState {
@@ -96,6 +99,37 @@ async fn a_key_is_explained_by_who_can_look_and_by_the_next_when_one_refuses_or_
 }
 
 #[tokio::test]
+async fn one_agent_answers_for_as_many_destinations_as_a_job_may_have() {
+    use s3sync_proto::model::MAX_DESTINATIONS;
+    let (server, mut client) = with_job().await;
+    let mut spec = job();
+    let one = spec.destinations[0].clone();
+    spec.destinations = (0..MAX_DESTINATIONS)
+        .map(|n| {
+            let mut destination = one.clone();
+            destination.location.bucket = format!("into-{n:02}");
+            destination
+        })
+        .collect();
+    client
+        .put_job(&name("media"), &spec, Precondition::Exists(None), WriteOptions::default())
+        .await
+        .unwrap();
+    let mut a = able(&server, "a").await;
+    let asked = asking(&client, "k");
+    for _ in 0..MAX_DESTINATIONS {
+        let id = question(&mut a).await.id;
+        assert!(a.send(FromAgent::Answer { id, answer: explained(KeyVerdict::InStep) }).await);
+    }
+    let explanation = asked.await.unwrap().unwrap();
+    assert_eq!(explanation.destinations.len(), MAX_DESTINATIONS);
+    for (n, one) in explanation.destinations.iter().enumerate() {
+        assert_eq!(one.location.bucket, format!("into-{n:02}"), "in the order of the job");
+        assert!(one.found.is_ok(), "{:?}", one.found);
+    }
+}
+
+#[tokio::test]
 async fn when_nobody_can_look_it_is_said_why() {
     let (server, mut client) = with_job().await;
     let mut nobody =
@@ -169,7 +203,7 @@ async fn what_is_recorded_of_a_key_comes_with_its_explanation() {
         failures: vec![failure.clone()],
     };
     assert!(a.send(FromAgent::Report(report)).await);
-    assert!(matches!(next(&mut a).await, ToAgent::Ack(_)));
+    while !matches!(next(&mut a).await, ToAgent::Ack(_)) {}
     for (key, bucket, failures) in [("p/k", "from", 1), ("p/other", "into", 0)] {
         let mut client = client.clone();
         let asked = tokio::spawn(async move {
