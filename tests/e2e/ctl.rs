@@ -148,7 +148,15 @@ async fn a_credential_that_fails_on_everything_pauses_the_run() {
     assert!(asked < 1_000, "{asked} requests were burnt");
     world.side("cnn1").set_faults(Faults::default());
     world.ctl_ok(&["run", "resume", "media"]).await.unwrap();
-    world.ctl_ok(&["run", "wait", "media", "--quiet"]).await.unwrap();
+    let output = world.ctl(&["run", "wait", "media", "--quiet"]).await.unwrap();
+    match output.status.code() {
+        Some(0) => {}
+        // The few keys that were reported before there were enough to tell.
+        Some(9) => {
+            drop(world.ctl_ok(&["run", "retry", "media", "--wait", "--quiet"]).await.unwrap())
+        }
+        other => panic!("{other:?}: {}", String::from_utf8_lossy(&output.stderr)),
+    }
     assert_equal(&world);
 }
 

@@ -51,7 +51,7 @@ async fn a_python_client_runs_a_job_and_reads_its_failures() {
     generate
         .arg(format!("--python_out={}", stubs.display()))
         .arg(format!("--grpc_python_out={}", stubs.display()));
-    for file in ["endpoint", "run", "job", "agent_admin"] {
+    for file in ["probe", "explain", "endpoint", "run", "job", "agent_admin"] {
         generate.arg(proto.join(format!("s3sync/v1/{file}.proto")));
     }
     output(&mut generate);
