@@ -27,6 +27,13 @@ Examples:
 
 The command ends with 5 when no agent can look at some destination.";
 
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  s3syncctl import config.js --folder new      writes new/s3sync.yaml and new/agent.toml
+  s3syncctl apply -f new/s3sync.yaml --dry-run
+
+Keys go into agent.toml alone, which only its owner can read.";
+
 /// Declares what s3sync keeps in step, and shows how it stands.
 #[derive(Debug, Parser)]
 #[command(name = "s3syncctl", version, after_help = EXAMPLES, max_term_width = 110)]
@@ -156,6 +163,17 @@ pub(crate) enum Command {
     /// Agents: what does the work.
     #[command(subcommand)]
     Agent(ReadCommand),
+    /// Turn the config.js of the original s3sync into documents and an agent's configuration. The file is read, not run;
+    /// what is changed or cannot be carried over is said.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import {
+        /// The config.js, or the same settings as JSON; `-` for stdin.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Where s3sync.yaml and agent.toml are written; files that exist are not written over.
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
+    },
     /// Print the completion script of a shell.
     #[command(after_help = "\
 Example:

@@ -6,6 +6,7 @@ mod diff;
 mod endpoint;
 pub(crate) mod explain;
 mod get;
+mod import;
 mod job;
 mod run;
 mod shell;
@@ -25,6 +26,9 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
     if let Command::Man { folder } = &command {
         return shell::man(folder, terminal);
     }
+    if let Command::Import { file, folder } = &command {
+        return import::run(file, folder, &connection.server, terminal);
+    }
     let mut client = connect::client(&connection)?;
     let client = &mut client;
     match command {
@@ -43,7 +47,9 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Run(command) => run::run(client, command, output, terminal).await,
         Command::Endpoint(command) => endpoint::run(client, command, output, terminal).await,
         Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
-        Command::Completion { .. } | Command::Man { .. } => unreachable!("they were done before"),
+        Command::Completion { .. } | Command::Man { .. } | Command::Import { .. } => {
+            unreachable!("they were done before")
+        }
         Command::Agent(command) => read(client, Kind::Agent, command, output, terminal).await,
     }
 }

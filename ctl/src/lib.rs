@@ -5,6 +5,7 @@ mod args;
 mod cmd;
 mod connect;
 mod exit;
+mod import;
 mod manifest;
 mod render;
 

@@ -150,7 +150,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, String> {
     }
 }
 
-fn read_text(file: &Path) -> Result<String, String> {
+pub(crate) fn read_text(file: &Path) -> Result<String, String> {
     if file == Path::new("-") {
         return std::io::read_to_string(std::io::stdin()).map_err(|error| error.to_string());
     }

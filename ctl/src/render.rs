@@ -74,7 +74,7 @@ pub(crate) fn document<T: Show>(item: &T) -> String {
     yaml(&item.document())
 }
 
-fn yaml(value: &Value) -> String {
+pub(crate) fn yaml(value: &Value) -> String {
     let mut text = serde_saphyr::to_string(value).expect("a JSON value has a YAML form");
     if !text.ends_with('\n') {
         text.push('\n');
