@@ -13,6 +13,7 @@ mod carry;
 mod fail;
 mod look;
 mod parts;
+mod resume;
 mod server_side;
 mod single;
 mod upload;
@@ -21,6 +22,7 @@ mod way;
 use fail::failure;
 pub(crate) use fail::failure_class;
 pub(crate) use look::is_copy_of;
+pub(crate) use resume::{Left, abandon, sort};
 pub(crate) use upload::abort_left;
 pub(crate) use way::route;
 
@@ -39,6 +41,7 @@ use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
 use ask::Answer;
 use choose::Route;
+use parts::Course;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
@@ -53,6 +56,8 @@ pub(crate) struct Task {
     pub(crate) seen: Option<String>,
     /// What to ask before it is copied, since it may be in step.
     pub(crate) ask: Option<Ask>,
+    /// An upload that an earlier holder left open.
+    pub(crate) left: Option<Left>,
 }
 
 /// What a copy works with. The source is the version that is copied; every read is pinned to it.
@@ -70,6 +75,8 @@ pub(crate) struct State {
     pub(crate) tags_unread: bool,
     /// What to ask first.
     ask: Option<Ask>,
+    /// An upload that an earlier holder left open: gone on with, or aborted before anything else is written.
+    left: Option<Left>,
     /// What the source carries, when the destination's bytes were in step and that was not.
     carried: Option<Box<ask::Carried>>,
     /// The source as it is being read already, of the version that is copied. The lock is never contended: a stream
@@ -198,6 +205,13 @@ fn settled(context: &Context, end: End) -> Settled {
 }
 
 async fn bring_in_step(context: &Arc<Context>, mut state: State) -> Option<End> {
+    let end = try_until_end(context, &mut state).await?;
+    // The record goes with the key.
+    state.abandon_left(context).await;
+    Some(end)
+}
+
+async fn try_until_end(context: &Arc<Context>, state: &mut State) -> Option<End> {
     let mut tries = Tries::default();
     let mut looks = 0;
     let mut first_failed: Option<Timestamp> = None;
@@ -206,7 +220,7 @@ async fn bring_in_step(context: &Arc<Context>, mut state: State) -> Option<End> 
         if context.give_up.is_cancelled() {
             return None;
         }
-        let attempt = attempt(context, &mut state, look_first).await;
+        let attempt = attempt(context, state, look_first).await;
         look_first = false;
         let fault = match attempt {
             Ok(end) => return Some(end),
@@ -298,7 +312,11 @@ async fn attempt(
 
 async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault> {
     let size = state.source.size;
-    match choose::choose(way::facts(context, size)) {
+    let route = choose::choose(way::facts(context, size));
+    if !matches!(route, Route::Parts(_) | Route::ServerSideParts(_)) {
+        state.abandon_left(context).await;
+    }
+    match route {
         Route::ServerSide => {
             state.close();
             return server_side::copy(context, state).await;
@@ -321,11 +339,16 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
     // What a multipart upload carries must be known when it is opened, and how it is laid out depends on the source.
     let object = head_source(context, state, None).await?;
     context.learn_encryption(&context.source, object.encryption.as_deref()).await;
-    match choose::choose(way::all_facts(context, state, &object).await?) {
-        Route::Parts(layout) => parts::copy(context, state, object, layout, false).await,
-        Route::ServerSideParts(layout) => parts::copy(context, state, object, layout, true).await,
-        Route::ServerSide | Route::Single | Route::TooLarge => single::copy(context, state).await,
-    }
+    let facts = way::all_facts(context, state, &object).await?;
+    let (layout, server_side) = match choose::choose(facts) {
+        Route::Parts(layout) => (layout, false),
+        Route::ServerSideParts(layout) => (layout, true),
+        Route::ServerSide | Route::Single | Route::TooLarge => {
+            state.abandon_left(context).await;
+            return single::copy(context, state).await;
+        }
+    };
+    parts::copy(context, state, object, Course { facts, layout, server_side }).await
 }
 
 /// HEAD of the version of the source that is copied.
@@ -379,6 +402,7 @@ impl State {
             ambiguous: false,
             tags_unread: false,
             ask: task.ask,
+            left: task.left,
             carried: None,
             opened: Mutex::default(),
         }
@@ -392,6 +416,13 @@ impl State {
     /// Ends a read that has begun and is of no use.
     fn close(&mut self) {
         drop(self.opened());
+    }
+
+    /// Aborts what an earlier holder left open, if nothing went on with it.
+    async fn abandon_left(&mut self, context: &Context) {
+        if let Some(left) = self.left.take() {
+            resume::abandon(context, &self.source.key, &left).await;
+        }
     }
 
     /// The condition that pins reads of the source to one version.

@@ -17,7 +17,7 @@ use self::look::{Looked, look};
 use crate::compare::drift::{drift, same_tags};
 use crate::compare::{Ask, Decision, decide};
 use crate::copy;
-use crate::work::{Desk, Lost, Progress};
+use crate::work::{Begun, Desk, Lost, Progress};
 use crate::worker::context::Context;
 use crate::worker::{Engine, Sides};
 
@@ -105,7 +105,7 @@ impl Desk for NoDesk {
         Err(Lost)
     }
 
-    async fn upload_intent(&self, _key: &Key, _upload_id: Option<&str>) -> Result<(), Lost> {
+    async fn upload_intent(&self, _key: &Key, _begun: Option<&Begun>) -> Result<(), Lost> {
         Err(Lost)
     }
 

@@ -18,7 +18,7 @@ impl Meter {
     /// Counts one request.
     pub fn count(&self, operation: Operation) {
         let counter = match operation {
-            Operation::List | Operation::ListUploads => &self.list,
+            Operation::List | Operation::ListUploads | Operation::ListParts => &self.list,
             Operation::Head | Operation::Get | Operation::GetTags => &self.read,
             Operation::Put
             | Operation::Copy

@@ -51,6 +51,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error>;
     /// Open uploads of exactly this key.
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error>;
+    /// The parts of an open upload, by number.
+    async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error>;
 
     /// By how many seconds the endpoint's clock was ahead of this machine's at its last answer, where it tells its time.
     fn clock_ahead(&self) -> Option<i64> {
@@ -350,6 +352,15 @@ pub struct Part {
     pub etag: String,
     /// Checksum S3 answered or that was sent.
     pub checksum: Option<Checksum>,
+}
+
+/// A part of an open upload, as it is listed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListedPart {
+    /// The part, with the checksum S3 has stored.
+    pub part: Part,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 /// An upload to complete.

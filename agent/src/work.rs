@@ -1,7 +1,7 @@
 //! The seam between a session, which speaks with the server, and a worker, which does one assignment.
 
 use async_trait::async_trait;
-use s3sync_proto::model::{BucketFacts, Counters, Failure, Key, Outcome};
+use s3sync_proto::model::{BucketFacts, Counters, Failure, Key, Outcome, UploadPlan};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -16,9 +16,9 @@ pub trait Desk: Send + Sync + 'static {
     /// Reports progress; returns when it is on the server's disk. Waits while the server is away.
     async fn report(&self, progress: Progress) -> Result<(), Lost>;
 
-    /// Has an upload recorded before it is begun (`upload_id` `None`) or once its id is known; returns when it is on
-    /// the server's disk.
-    async fn upload_intent(&self, key: &Key, upload_id: Option<&str>) -> Result<(), Lost>;
+    /// Has an upload recorded before it is begun (`begun` is `None`) or once its id is known; returns when it is on the
+    /// server's disk.
+    async fn upload_intent(&self, key: &Key, begun: Option<&Begun>) -> Result<(), Lost>;
 
     /// Proposes to end the range at `at` instead of `until`; returns when the rest is somebody else's. The worker has
     /// stopped beyond `at` before it calls.
@@ -36,6 +36,15 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Whether a commit may begin at this very moment, without waiting.
     fn may_commit_now(&self) -> bool;
+}
+
+/// An upload that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// S3's id.
+    pub upload_id: String,
+    /// What it is to become, when another holder could go on with it.
+    pub plan: Option<UploadPlan>,
 }
 
 /// What a report says.
@@ -58,7 +67,8 @@ pub struct Orders {
     /// The assignment is lost: drop everything at once, without a word. Uploads stay open; their intents are on the
     /// server, and the next holder aborts or resumes them.
     pub lost: CancellationToken,
-    /// Let go in an orderly way: finish or abort what is in flight, abort open uploads, report `Yielded`.
+    /// Let go in an orderly way: finish what is in flight if that is soon, report `Yielded`. Uploads stay open for the
+    /// next holder.
     pub stop: CancellationToken,
     /// The server asks to cut the range.
     pub split: mpsc::Receiver<()>,

@@ -80,19 +80,29 @@ async fn work(
     };
     let context = Arc::new(Context::new(&assignment, filter, sides, desk, engine));
     let Assignment { uploads, work, .. } = assignment;
-    // Before anything is copied: an upload that is left open must not be completed over what is written now.
+    // What a cut took along is somebody else's.
     let in_range = |upload: &Upload| match &work {
         Work::Range { range, .. } => range.contains(&upload.key),
         // A key's intents move along when another takes the key, so all of them are this work's.
         Work::Reap | Work::Keys(_) => true,
     };
+    let comes_to = |key: &Key| match &work {
+        Work::Range { cursor, .. } => cursor.as_ref().is_none_or(|cursor| key > cursor),
+        Work::Keys(keys) => keys.binary_search(key).is_ok(),
+        Work::Reap => false,
+    };
     let uploads: Vec<Upload> = uploads.into_iter().filter(in_range).collect();
-    futures_util::stream::iter(&uploads)
-        .for_each_concurrent(ABORTS_AT_ONCE, |upload| copy::abort_left(&context, upload))
+    let (left, rest) = copy::sort(uploads, comes_to);
+    // Before anything is copied: an upload that is left open must not be completed over what is written now. Those that
+    // may be gone on with are looked at when their keys are.
+    futures_util::stream::iter(&rest)
+        .for_each_concurrent(ABORTS_AT_ONCE, |upload| {
+            copy::abort_left(&context, upload, left.get(&upload.key))
+        })
         .await;
     match work {
-        Work::Range { range, cursor } => range::run(context, range, cursor, orders).await,
-        Work::Keys(keys) => range::run_keys(context, keys, orders).await,
+        Work::Range { range, cursor } => range::run(context, range, cursor, left, orders).await,
+        Work::Keys(keys) => range::run_keys(context, keys, left, orders).await,
         Work::Reap => {
             let counters = context.meter.take();
             let progress = Progress {

@@ -38,6 +38,6 @@ pub use run::{DestinationProgress, Run, RunState, Trigger};
 pub use time::Timestamp;
 pub use work::{
     Ack, Assignment, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Lease,
-    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Outcome, SplitProposal, State, ToAgent, Upload,
-    UploadIntent, Verdict, Welcome, Work, WorkReport,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal,
+    State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };

@@ -435,7 +435,15 @@ fn an_assignment_that_is_not_understood_can_be_refused_by_its_id() {
         run: "jobs/a/runs/-".to_owned(),
         source_facts: None,
         compare: 99,
-        uploads: vec![agent_pb::Upload::default()],
+        uploads: vec![agent_pb::Upload {
+            plan: Some(agent_pb::UploadPlan {
+                size: 10_001,
+                part_size: 1,
+                opened_with: "x".repeat(129),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }],
         ..known
     };
     let UnknownMessage::Assignment { held: told, problem } = to_agent(broken) else {
@@ -449,6 +457,10 @@ fn an_assignment_that_is_not_understood_can_be_refused_by_its_id() {
             "source_facts: is missing",
             "compare: 99",
             "uploads[0]: has neither upload_id nor intent_time",
+            "uploads[0].plan: is of an upload without an id",
+            "uploads[0].plan.source_etag: is missing",
+            "uploads[0].plan.part_size: 1 makes of 10001 bytes not between 1 and 10000 parts",
+            "uploads[0].plan.opened_with: is longer than 128 bytes",
         ],
     );
 }

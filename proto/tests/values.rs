@@ -9,10 +9,10 @@ use s3sync_proto::model::{
     Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, BucketFacts, CompareMode,
     Counters, DeleteMode, DeletePolicy, Destination, DestinationProgress, Encryption, Endpoint,
     EndpointSpec, EtagKind, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec,
-    Key, KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, Name, Outcome,
-    OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule, SplitProposal, State,
-    Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, Verb, Verdict, Warning, Welcome,
-    Work, WorkError, WorkReport,
+    Key, KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH,
+    MAX_PARTS, Name, Outcome, OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule,
+    SplitProposal, State, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan,
+    Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -319,9 +319,11 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
     );
     let split = (any::<u64>(), held(), key(), of(key()))
         .prop_map(|(sequence, held, at, until)| SplitProposal { sequence, held, at, until });
-    let upload = (any::<u64>(), held(), key(), of("\\PC{1,12}")).prop_map(
-        |(sequence, held, key, upload_id)| UploadIntent { sequence, held, key, upload_id },
-    );
+    let begun = of(("\\PC{1,12}", of(upload_plan())));
+    let upload = (any::<u64>(), held(), key(), begun).prop_map(|(sequence, held, key, begun)| {
+        let (upload_id, plan) = begun.unzip();
+        UploadIntent { sequence, held, key, upload_id, plan: plan.flatten() }
+    });
     prop_oneof![
         hello().prop_map(FromAgent::Hello),
         state.prop_map(FromAgent::State),
@@ -347,11 +349,22 @@ fn lease() -> impl Strategy<Value = Lease> {
     )
 }
 
+fn upload_plan() -> impl Strategy<Value = UploadPlan> {
+    ("\\PC{1,12}", 1..1_u64 << 40, 1..=MAX_PARTS, text()).prop_map(
+        |(source_etag, size, parts, opened_with)| UploadPlan {
+            source_etag,
+            size,
+            part_size: size.div_ceil(parts),
+            opened_with: opened_with.chars().take(MAX_OPENED_WITH / 4).collect(),
+        },
+    )
+}
+
 pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
-    let upload = (key(), of("\\PC{1,12}"), time()).prop_map(|(key, upload_id, intent)| Upload {
-        key,
-        upload_id,
-        intent,
+    let begun = of(("\\PC{1,12}", of(upload_plan())));
+    let upload = (key(), begun, time()).prop_map(|(key, begun, intent)| {
+        let (upload_id, plan) = begun.unzip();
+        Upload { key, upload_id, intent, plan: plan.flatten() }
     });
     let range = (of(key()), of(key()), of(key())).prop_map(|(after, until, cursor)| Work::Range {
         range: KeyRange { after, until },

@@ -15,7 +15,7 @@ use s3sync_agent::s3::{
     Algorithm, Attributes, CompleteRequest, CreateUploadRequest, HeadRequest, ObjectStore,
     PartRequest, PutBody, PutRequest, Verify, WriteEncryption,
 };
-use s3sync_agent::work::{Desk, Lost, Orders, Progress};
+use s3sync_agent::work::{Begun, Desk, Lost, Orders, Progress};
 use s3sync_agent::worker::{Engine, Settings, Sides, run};
 use s3sync_lab::{EndpointConfig, Lab};
 use s3sync_proto::client::Secret;
@@ -152,7 +152,7 @@ impl Desk for Lenient {
         Ok(())
     }
 
-    async fn upload_intent(&self, _key: &Key, _upload_id: Option<&str>) -> Result<(), Lost> {
+    async fn upload_intent(&self, _key: &Key, _begun: Option<&Begun>) -> Result<(), Lost> {
         Ok(())
     }
 

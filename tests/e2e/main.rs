@@ -8,6 +8,7 @@ mod ctl;
 mod doors;
 mod explain;
 mod kill;
+mod large;
 mod secrets;
 mod writers;
 

@@ -120,6 +120,7 @@ async fn onto_itself(
     if !can {
         return Ok(None);
     }
+    state.abandon_left(context).await;
     // Some servers keep an ETag that speaks of parts.
     let comparable = carry::single_is_comparable(context, state) && is_md5_like(&destination.etag);
     let stamp = carry::stamp_of(context, state, comparable);

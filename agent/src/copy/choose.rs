@@ -151,6 +151,18 @@ fn reproduced(facts: Facts, source: SourceLayout) -> Option<Layout> {
     (fits && same).then_some(Layout { part_size, parts: source.parts, as_source: true })
 }
 
+/// The parts an upload was begun with, when S3 takes them.
+#[must_use]
+pub fn begun(facts: Facts, part_size: u64) -> Option<Layout> {
+    let least = MIN_PART.min(facts.usual_part).min(facts.size);
+    let parts =
+        facts.size.checked_div(part_size)? + u64::from(!facts.size.is_multiple_of(part_size));
+    let fits = (least..=MAX_PART).contains(&part_size) && (1..=MAX_PARTS).contains(&parts);
+    let parts = u32::try_from(parts).ok().filter(|_| fits)?;
+    let as_source = facts.source_layout == Some(SourceLayout { parts, first_part: part_size });
+    Some(Layout { part_size, parts, as_source })
+}
+
 fn count(size: u64, part_size: u64) -> u32 {
     u32::try_from(size.div_ceil(part_size)).expect("at most 10,000 by the choice of the size")
 }
@@ -233,6 +245,25 @@ mod tests {
         assert!(!with(100 * MIB, 9, 10 * MIB).as_source, "uneven parts");
         assert!(!with(40 * MIB, 10, 4 * MIB).as_source, "smaller than S3 takes");
         assert!(!with(40 * MIB, 10, 0).as_source);
+    }
+
+    #[test]
+    fn parts_that_were_begun_are_taken_up_within_the_limits() {
+        let begun = |size, part_size| begun(facts(size), part_size).map(|layout| layout.parts);
+        assert_eq!(begun(100 * MIB, 32 * MIB), Some(4));
+        assert_eq!(begun(96 * MIB, 32 * MIB), Some(3));
+        assert_eq!(begun(MIB, MIB), Some(1), "the only part is the last");
+        for (size, part_size) in
+            [(0, MIB), (GIB, 0), (GIB, MIN_PART - 1), (MAX_OBJECT, MIN_PART), (GIB, MAX_PART + 1)]
+        {
+            assert_eq!(begun(size, part_size), None, "{size} {part_size}");
+        }
+        let source = |first_part| {
+            let source_layout = Some(SourceLayout { parts: 4, first_part });
+            super::begun(Facts { source_layout, ..facts(100 * MIB) }, 32 * MIB).unwrap().as_source
+        };
+        assert!(source(32 * MIB));
+        assert!(!source(33 * MIB));
     }
 
     proptest! {

@@ -121,6 +121,24 @@ impl Crc {
         Self { value: combined, ..self }
     }
 
+    /// Which kind it is.
+    #[must_use]
+    pub fn algorithm(self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// From what S3 writes.
+    #[must_use]
+    pub fn decode(written: &Checksum) -> Option<Self> {
+        let bytes = BASE64_STANDARD.decode(&written.value).ok()?;
+        let length = match written.algorithm {
+            Algorithm::Crc64Nvme => 8,
+            Algorithm::Crc32 | Algorithm::Crc32C => 4,
+        };
+        let value = bytes.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        (bytes.len() == length).then_some(Self { algorithm: written.algorithm, value })
+    }
+
     /// As S3 writes it.
     #[must_use]
     pub fn encode(self) -> Checksum {
@@ -204,6 +222,12 @@ pub fn hex(bytes: &[u8]) -> String {
 #[must_use]
 pub fn content_md5_of_etag(etag: &str) -> Option<String> {
     is_md5_like(etag).then(|| unhex(etag)).flatten().map(|md5| BASE64_STANDARD.encode(md5))
+}
+
+/// The MD5 that an ETag says.
+#[must_use]
+pub fn md5_of_etag(etag: &str) -> Option<[u8; 16]> {
+    is_md5_like(etag).then(|| unhex(etag)).flatten()?.try_into().ok()
 }
 
 /// The value of a `Content-MD5` header for these bytes.
@@ -327,6 +351,7 @@ mod tests {
             for algorithm in [Algorithm::Crc64Nvme, Algorithm::Crc32, Algorithm::Crc32C] {
                 let parts = Crc::of(algorithm, &a).followed_by(Crc::of(algorithm, &b), b.len() as u64);
                 prop_assert_eq!(parts, Crc::of(algorithm, &[a.clone(), b.clone()].concat()));
+                prop_assert_eq!(Crc::decode(&parts.encode()), Some(parts));
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use s3sync_proto::model::{CompareMode, Counters, Key};
 
 use super::single::STREAM_BYTES;
-use super::{End, Opened, State, Task, bring_in_step, failure, look, settled};
+use super::{End, Left, Opened, State, Task, abandon, bring_in_step, failure, look, settled};
 use crate::clock;
 use crate::compare::{self, Decision, Found, STAMP, stamp};
 use crate::limits::acquire_pair;
@@ -30,31 +30,43 @@ enum Look {
 }
 
 /// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
-pub(crate) async fn settle(context: &Arc<Context>, key: Key) -> Option<Settled> {
+pub(crate) async fn settle(
+    context: &Arc<Context>,
+    key: Key,
+    left: Option<Left>,
+) -> Option<Settled> {
     let span = tracing::debug_span!("key", %key);
-    tracing::Instrument::instrument(settle_inner(context, key), span).await
+    tracing::Instrument::instrument(settle_inner(context, key, left), span).await
 }
 
-async fn settle_inner(context: &Arc<Context>, key: Key) -> Option<Settled> {
+async fn settle_inner(context: &Arc<Context>, key: Key, mut left: Option<Left>) -> Option<Settled> {
     let began = clock::now();
     let looked = tokio::select! {
         biased;
         () = context.give_up.cancelled() => return None,
         looked = look(context, &key) => looked,
     };
-    Some(match looked {
+    let settled = match looked {
         Ok(Look::Filtered) => {
             let counters = Counters { filtered: 1, ..Counters::default() };
             Settled { counters, failure: None }
         }
         Ok(Look::Ended(end)) => settled(context, end),
-        Ok(Look::Differs(state)) => settled(context, bring_in_step(context, *state).await?),
+        Ok(Look::Differs(mut state)) => {
+            state.left = left.take();
+            settled(context, bring_in_step(context, *state).await?)
+        }
         Err(Failed { error, attempts }) => {
             let failure = Box::new(failure(&key, &error, attempts, began));
             let archived = error.class == Class::Archived;
             settled(context, if archived { End::Archived(failure) } else { End::Failed(failure) })
         }
-    })
+    };
+    // What nothing went on with goes with the key.
+    if let Some(left) = &left {
+        abandon(context, &key, left).await;
+    }
+    Some(settled)
 }
 
 async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
@@ -98,7 +110,7 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
         Decision::Copy => None,
         Decision::Ask(ask) => Some(ask),
     };
-    let task = Task { source, seen: there.map(|there| there.etag), ask };
+    let task = Task { source, seen: there.map(|there| there.etag), ask, left: None };
     let plain = context.destination.known.plain();
     let mut state = State::new(task, plain);
     // Most of what is asked about more closely is not read.

@@ -1,6 +1,7 @@
 //! One object in parts: ranged reads of one version in parallel, or copies of ranges inside S3. Each part is tried
 //! again by itself; what they make together is compared with the source before it becomes an object.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use s3sync_proto::model::{BucketFacts, EtagKind};
@@ -8,8 +9,9 @@ use tokio::task::JoinSet;
 
 use super::ask::Carried;
 use super::body::{self, End};
-use super::choose::Layout;
+use super::choose::{Facts, Layout};
 use super::digest::{self, Crc, Digested, Expected, Running, Told};
+use super::resume::{self, Needs};
 use super::single::{COLLECT_PLAIN_UP_TO, STREAM_BYTES};
 use super::upload::{self, Open};
 use super::{By, Copied, Fault, State, carry, single};
@@ -21,6 +23,14 @@ use crate::s3::{
 };
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
+
+/// How an object travels in parts.
+#[derive(Clone, Copy)]
+pub(super) struct Course {
+    pub(super) facts: Facts,
+    pub(super) layout: Layout,
+    pub(super) server_side: bool,
+}
 
 /// What all parts of one object share.
 struct Plan {
@@ -42,9 +52,10 @@ struct PartState {
 }
 
 /// A part that was written.
-struct Done {
-    part: Part,
-    digested: Digested,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Done {
+    pub(super) part: Part,
+    pub(super) digested: Digested,
 }
 
 /// Copies an object in parts. `object` is the HEAD of the version to copy.
@@ -52,45 +63,29 @@ pub(super) async fn copy(
     context: &Arc<Context>,
     state: &mut State,
     object: Object,
-    layout: Layout,
-    server_side: bool,
+    course: Course,
 ) -> Result<Copied, Fault> {
     let permit = context.source.limiter.acquire().await;
     carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     drop(permit);
-    let reproduced = layout.as_source && context.kinds().destination == Some(EtagKind::Md5);
-    let stamp = carry::stamp_of(context, state, reproduced);
-    let wanted = object.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
-    let checksum = (!state.refused.checksums).then_some(wanted);
-    let request = CreateUploadRequest {
-        key: context.destination.full(&state.source.key),
-        attributes: carry::attributes(context, &object, stamp),
-        tags: tags.clone(),
-        encryption: carry::encryption(context),
-        checksum,
+    let (open, plan, done) = match taken_over(context, state, &object, &tags, course).await {
+        Some(taken_over) => taken_over,
+        None => {
+            let plan = Plan::new(context, state, &object, course);
+            let request = opening(context, state, &object, &tags, &plan);
+            let becomes = resume::plan(&state.source, plan.layout, &request, plan.server_side);
+            let open = upload::open(context, state, request, becomes).await?;
+            (open, plan, BTreeMap::new())
+        }
     };
-    let open = upload::open(context, state, request).await?;
+    let plan = Arc::new(Plan { upload_id: open.id.clone(), ..plan });
     if !tags.is_empty() && state.carried.is_none() {
         // Not every server keeps those of an upload.
         state.carried = Some(Box::new(Carried::new(object.attributes.clone(), tags)));
     }
-    let opaque = context.kinds().source == Some(EtagKind::Opaque);
-    let plan = Arc::new(Plan {
-        state: PartState {
-            key: state.source.key.clone(),
-            etag: state.source.etag.clone(),
-            size: state.source.size,
-            plain: state.refused.checksums,
-        },
-        upload_id: open.id.clone(),
-        layout,
-        server_side,
-        checksum,
-        md5: object.checksum.is_none() && layout.as_source && !opaque && !server_side,
-    });
     let filled = tokio::select! {
-        filled = fill(context, state, &plan, &open, &object) => filled,
+        filled = fill(context, state, &plan, &open, &object, done) => filled,
         () = context.give_up.cancelled() => Err(Fault::GivenUp),
     };
     match filled {
@@ -99,13 +94,58 @@ pub(super) async fn copy(
             single::learn_refusals(context, state).await;
             Ok(copied)
         }
-        // The next holder aborts it by its record.
+        // The next holder goes on with it or aborts it, by its record.
         Err(Fault::Lost) => Err(Fault::Lost),
+        Err(Fault::GivenUp) if open.resumable => Err(Fault::GivenUp),
         Err(fault) => {
             upload::abort(context, open).await;
             Err(without_checksums(state, &plan, fault))
         }
     }
+}
+
+/// What the upload is opened with.
+fn opening(
+    context: &Context,
+    state: &State,
+    object: &Object,
+    tags: &[(String, String)],
+    plan: &Plan,
+) -> CreateUploadRequest {
+    let reproduced = plan.layout.as_source && context.kinds().destination == Some(EtagKind::Md5);
+    let stamp = carry::stamp_of(context, state, reproduced);
+    CreateUploadRequest {
+        key: context.destination.full(&state.source.key),
+        attributes: carry::attributes(context, object, stamp),
+        tags: tags.to_vec(),
+        encryption: carry::encryption(context),
+        checksum: plan.checksum,
+    }
+}
+
+/// Takes over the upload that an earlier holder left open, when it is what this copy would be; else aborts it.
+async fn taken_over(
+    context: &Context,
+    state: &mut State,
+    object: &Object,
+    tags: &[(String, String)],
+    course: Course,
+) -> Option<(Open, Plan, BTreeMap<u32, Done>)> {
+    let left = state.left.take()?;
+    let key = state.source.key.clone();
+    if let Some(layout) = resume::layout(&left.plan, &state.source, course.facts) {
+        let plan = Plan::new(context, state, object, Course { layout, ..course });
+        let request = opening(context, state, object, tags, &plan);
+        let becomes = resume::plan(&state.source, layout, &request, plan.server_side);
+        if becomes.is_some_and(|becomes| resume::agree(&left.plan, &becomes, &state.source)) {
+            let needs = plan.needs(context, object);
+            if let Some(done) = resume::parts(context, &key, &left, &needs).await {
+                return Some((upload::taken_over(key, left), plan, done));
+            }
+        }
+    }
+    resume::abandon(context, &key, &left).await;
+    None
 }
 
 /// A destination that takes an upload with checksums and then refuses parts with them gets an upload without.
@@ -127,8 +167,9 @@ async fn fill(
     plan: &Arc<Plan>,
     open: &Open,
     object: &Object,
+    done: BTreeMap<u32, Done>,
 ) -> Result<Copied, Fault> {
-    let done = all_parts(context, plan).await?;
+    let done = all_parts(context, plan, done).await?;
     let checksum = match plan.server_side {
         // S3 combines its own and compares.
         true => object.checksum.clone(),
@@ -155,14 +196,18 @@ async fn fill(
     })
 }
 
-async fn all_parts(context: &Arc<Context>, plan: &Arc<Plan>) -> Result<Vec<Done>, Fault> {
+/// Sends the parts that are not done yet.
+async fn all_parts(
+    context: &Arc<Context>,
+    plan: &Arc<Plan>,
+    mut done: BTreeMap<u32, Done>,
+) -> Result<Vec<Done>, Fault> {
     let mut flying = JoinSet::new();
-    let mut done: Vec<Option<Done>> = Vec::new();
-    done.resize_with(plan.layout.parts as usize, || None);
-    let mut numbers = 1..=plan.layout.parts;
+    let missing = (1..=plan.layout.parts).filter(|number| !done.contains_key(number));
+    let mut missing = missing.collect::<Vec<_>>().into_iter();
     loop {
         while flying.len() < context.engine.settings.parts_per_object
-            && let Some(number) = numbers.next()
+            && let Some(number) = missing.next()
         {
             let (context, plan) = (Arc::clone(context), Arc::clone(plan));
             flying.spawn(async move { (number, part(&context, &plan, number).await) });
@@ -173,7 +218,7 @@ async fn all_parts(context: &Arc<Context>, plan: &Arc<Plan>) -> Result<Vec<Done>
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         match result {
-            Ok(part) => done[number as usize - 1] = Some(part),
+            Ok(part) => drop(done.insert(number, part)),
             Err(fault) => {
                 // Parts in flight could land after an abort and would be paid for.
                 flying.shutdown().await;
@@ -181,7 +226,8 @@ async fn all_parts(context: &Arc<Context>, plan: &Arc<Plan>) -> Result<Vec<Done>
             }
         }
     }
-    Ok(done.into_iter().map(|part| part.expect("each number was spawned")).collect())
+    assert!(done.len() == plan.layout.parts as usize, "each part is done or was sent");
+    Ok(done.into_values().collect())
 }
 
 /// Whether the parts together are the source. Returns their combined checksum.
@@ -191,14 +237,14 @@ fn verify(
     object: &Object,
     done: &[Done],
 ) -> Result<Option<Crc>, Fault> {
-    let mut combined: Option<Crc> = None;
-    for done in done {
-        combined = match (combined, done.digested.checksum) {
-            (None, first) => first,
-            (Some(before), Some(next)) => Some(before.followed_by(next, done.digested.length)),
-            (Some(_), None) => None,
-        };
-    }
+    let parts = done.iter().map(|done| Some((done.digested.checksum?, done.digested.length)));
+    // Where nothing is to be compared with it, that of a part may not be known.
+    let parts: Option<Vec<_>> = parts.collect();
+    let combined = parts.and_then(|parts| {
+        let mut parts = parts.into_iter();
+        let (first, _) = parts.next()?;
+        Some(parts.fold(first, |before, (next, length)| before.followed_by(next, length)))
+    });
     let is = combined.map(Crc::encode);
     let wrong = |message: String| {
         let side = &context.source;
@@ -222,6 +268,44 @@ fn verify(
         return Err(Fault::Failed(wrong(message)));
     }
     Ok(combined)
+}
+
+// === impl Plan ===
+
+impl Plan {
+    fn new(context: &Context, state: &State, object: &Object, course: Course) -> Self {
+        let Course { layout, server_side, facts: _ } = course;
+        let wanted = object.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
+        let plain = state.refused.checksums;
+        let opaque = context.kinds().source == Some(EtagKind::Opaque);
+        Self {
+            state: PartState {
+                key: state.source.key.clone(),
+                etag: state.source.etag.clone(),
+                size: state.source.size,
+                plain,
+            },
+            upload_id: String::new(),
+            layout,
+            server_side,
+            checksum: (!plain).then_some(wanted),
+            md5: object.checksum.is_none() && layout.as_source && !opaque && !server_side,
+        }
+    }
+
+    /// What must be known of parts that are there.
+    fn needs(&self, context: &Context, object: &Object) -> Needs {
+        let of_source = object.checksum.as_ref().map(|checksum| checksum.algorithm);
+        Needs {
+            layout: self.layout,
+            size: self.state.size,
+            server_side: self.server_side,
+            plain: self.state.plain,
+            checksum: self.checksum.or(of_source),
+            md5: self.md5,
+            etags: context.kinds().destination,
+        }
+    }
 }
 
 async fn part(context: &Context, plan: &Plan, number: u32) -> Result<Done, Fault> {

@@ -1,11 +1,12 @@
 //! The life of one multipart upload: recorded before it is begun, completed under a condition, aborted on every way
-//! out but the loss of the assignment; then the next holder aborts it by the record.
+//! out but those on which another holder takes the work over; that one goes on with it, or aborts it by the record.
 
 use std::time::Duration;
 
-use s3sync_proto::model::{Key, Timestamp, Upload};
+use s3sync_proto::model::{Key, Timestamp, Upload, UploadPlan};
 use tokio::time::Instant;
 
+use super::resume::Left;
 use super::{Fault, STALLED, State};
 use crate::clock;
 use crate::compare::{STAMP, stamp};
@@ -13,6 +14,7 @@ use crate::retry::{Next, Tries};
 use crate::s3::{
     Class, CompleteRequest, CreateUploadRequest, HeadRequest, Object, Operation, Written,
 };
+use crate::work::Begun;
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
 
@@ -25,6 +27,8 @@ pub(super) struct Open {
     pub(super) id: String,
     key: Key,
     began: Timestamp,
+    /// The next holder can go on with it.
+    pub(super) resumable: bool,
     /// The answer to an earlier try to open it was lost, so another one may be open.
     twin: bool,
 }
@@ -34,6 +38,7 @@ pub(super) async fn open(
     context: &Context,
     state: &mut State,
     request: CreateUploadRequest,
+    plan: Option<UploadPlan>,
 ) -> Result<Open, Fault> {
     let key = state.source.key.clone();
     context.desk.upload_intent(&key, None).await?;
@@ -66,13 +71,19 @@ pub(super) async fn open(
             }
         }
     };
-    let open = Open { id, key, began, twin };
-    context.desk.upload_intent(&open.key, Some(&open.id)).await?;
+    let open = Open { id: id.clone(), key, began, resumable: plan.is_some(), twin };
+    context.desk.upload_intent(&open.key, Some(&Begun { upload_id: id, plan })).await?;
     if open.twin {
         // The record of this one took the place of the one without an id, which the other still needs.
         context.desk.upload_intent(&open.key, None).await?;
     }
     Ok(open)
+}
+
+/// Takes over an upload that an earlier holder has begun.
+pub(super) fn taken_over(key: Key, left: Left) -> Open {
+    // What it may have had for a twin was aborted when the work began.
+    Open { id: left.id, key, began: clock::now(), resumable: true, twin: false }
 }
 
 /// Completes an upload. Returns what was written, and whether the write may have been overtaken.
@@ -161,11 +172,15 @@ pub(super) async fn abort(context: &Context, open: Open) {
 }
 
 /// Aborts what an earlier holder may have left open: the upload whose id was recorded, else all uploads of exactly
-/// that key that began since the intent was recorded. Uploads that are older are somebody else's.
-pub(crate) async fn abort_left(context: &Context, upload: &Upload) {
+/// that key that began since the intent was recorded, but the one that is `kept`. Uploads that are older are somebody
+/// else's.
+pub(crate) async fn abort_left(context: &Context, upload: &Upload, kept: Option<&Left>) {
     match &upload.upload_id {
         Some(id) => abort_one(context, &upload.key, id).await,
-        None => sweep(context, &upload.key, upload.intent, None).await,
+        None => {
+            let kept = kept.map(|left| left.id.as_str());
+            sweep(context, &upload.key, upload.intent, kept).await;
+        }
     }
 }
 
@@ -188,7 +203,7 @@ async fn sweep(context: &Context, key: &Key, since: Timestamp, but: Option<&str>
     }
 }
 
-async fn abort_one(context: &Context, key: &Key, id: &str) {
+pub(super) async fn abort_one(context: &Context, key: &Key, id: &str) {
     let side = &context.destination;
     let full = side.full(key);
     let abort = side.call(Operation::AbortUpload, || side.store.abort_upload(&full, id)).await;

@@ -43,7 +43,7 @@ pub(crate) async fn route(context: &Context, source: Found, object: &Object) -> 
     if !matches!(early, Route::Parts(_) | Route::ServerSideParts(_)) {
         return early;
     }
-    let state = State::new(Task { source, seen: None, ask: None }, false);
+    let state = State::new(Task { source, seen: None, ask: None, left: None }, false);
     let facts = all_facts(context, &state, object).await;
     facts.map_or(early, choose::choose)
 }

@@ -33,8 +33,8 @@ pub(crate) use fail::chain;
 use super::classify::Cause;
 use super::{
     Body, Checksum, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, Error,
-    GetRequest, HeadRequest, ListPage, ListRequest, Listed, Object, ObjectStore, OpenUpload,
-    Operation, Part, PartRequest, PutBody, PutRequest, Verify, Written, text,
+    GetRequest, HeadRequest, ListPage, ListRequest, Listed, ListedPart, Object, ObjectStore,
+    OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Verify, Written, text,
 };
 use fail::About;
 use write::{attributes, condition, placement, verify};
@@ -429,6 +429,33 @@ impl ObjectStore for AwsStore {
                     after = Some((key_text(about, &next)?, marker));
                 }
                 _ => return Ok(open),
+            }
+        }
+    }
+
+    async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        let about = self.about(Operation::ListParts, key);
+        let mut parts = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let send = (self.client.plain.list_parts())
+                .bucket(&self.bucket)
+                .key(key_text(about, key)?)
+                .upload_id(upload_id)
+                .set_part_number_marker(after.take())
+                .send();
+            let page = answer(about, ANSWER_TIMEOUT, send).await?;
+            let listed = page.parts().iter().map(read::listed_part);
+            let listed: Option<Vec<_>> = listed.collect();
+            let last = parts.len();
+            parts.extend(listed.ok_or_else(|| {
+                let message = "a listed part has no number or size".to_owned();
+                fail::ours(about, Cause::NotUnderstood { status: 200 }, "invalid_answer", message)
+            })?);
+            after = parts.last().map(|last: &ListedPart| last.part.number.to_string());
+            // A page that brings nothing new would come for ever.
+            if !page.is_truncated().unwrap_or_default() || parts.len() == last {
+                return Ok(parts);
             }
         }
     }

@@ -71,7 +71,7 @@ fn by_code(operation: Operation, code: &str) -> Option<Class> {
         "PreconditionFailed" | "ConditionalRequestConflict" => Class::Precondition,
         "NotModified" => Class::NotModified,
         "NoSuchKey" => no_such_key(operation),
-        "NoSuchUpload" => Class::NoSuchUpload,
+        "NoSuchUpload" | "InvalidPart" => Class::NoSuchUpload,
 
         "InvalidObjectState" | "ObjectNotInActiveTierError" => Class::Archived,
 
@@ -99,9 +99,7 @@ fn by_code(operation: Operation, code: &str) -> Option<Class> {
         "BadDigest" | "XAmzContentChecksumMismatch" | "ChecksumMismatch" => Class::Corrupt,
 
         "NoSuchBucket" | "PermanentRedirect" | "EntityTooLarge" | "EntityTooSmall"
-        | "InvalidPart" | "InvalidPartOrder" | "KeyTooLongError" | "MetadataTooLarge" => {
-            Class::Permanent
-        }
+        | "InvalidPartOrder" | "KeyTooLongError" | "MetadataTooLarge" => Class::Permanent,
         _ => return None,
     };
     Some(class)
@@ -120,7 +118,8 @@ fn no_such_key(operation: Operation) -> Class {
         | Operation::CreateUpload
         | Operation::UploadPart
         | Operation::AbortUpload
-        | Operation::ListUploads => Class::NotFound,
+        | Operation::ListUploads
+        | Operation::ListParts => Class::NotFound,
     }
 }
 

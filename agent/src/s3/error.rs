@@ -41,7 +41,8 @@ pub enum Class {
     NoSuchKey,
     /// A 404 that proves nothing: to a HEAD, or without a code.
     NotFound,
-    /// `NoSuchUpload`: the upload was completed, aborted or never was.
+    /// `NoSuchUpload`: the upload was completed, aborted or never was; or `InvalidPart`: a part of it is not the one
+    /// that was written.
     NoSuchUpload,
     /// Archived; must be restored first.
     Archived,
@@ -82,6 +83,8 @@ pub enum Operation {
     AbortUpload,
     /// ListMultipartUploads.
     ListUploads,
+    /// ListParts.
+    ListParts,
 }
 
 /// Helpers return their errors boxed, since an error is large and success is usual.
@@ -108,6 +111,7 @@ impl Operation {
             Self::CompleteUpload => "CompleteMultipartUpload",
             Self::AbortUpload => "AbortMultipartUpload",
             Self::ListUploads => "ListMultipartUploads",
+            Self::ListParts => "ListParts",
         }
     }
 }

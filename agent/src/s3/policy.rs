@@ -6,8 +6,8 @@ use s3sync_proto::model::{AllowRule, Key, Name, Verb};
 
 use super::{
     Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, Error,
-    GetRequest, HeadRequest, ListPage, ListRequest, Object, ObjectStore, OpenUpload, Operation,
-    Part, PartRequest, PutBody, PutRequest, Written,
+    GetRequest, HeadRequest, ListPage, ListRequest, ListedPart, Object, ObjectStore, OpenUpload,
+    Operation, Part, PartRequest, PutBody, PutRequest, Written,
 };
 
 /// What one endpoint's configuration allows.
@@ -170,6 +170,12 @@ impl<S: ObjectStore> ObjectStore for Guarded<S> {
     async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error> {
         self.check(Operation::AbortUpload, key, Verb::Write)?;
         self.inner.abort_upload(key, upload_id).await
+    }
+
+    async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        // Only of uploads that were begun for a copy.
+        self.check(Operation::ListParts, key, Verb::Write)?;
+        self.inner.list_parts(key, upload_id).await
     }
 
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Waiter};
 use super::outbox::Durable;
-use crate::work::{Desk, Lost, Progress};
+use crate::work::{Begun, Desk, Lost, Progress};
 
 /// The desk of one assignment.
 pub(crate) struct SessionDesk {
@@ -39,9 +39,8 @@ impl Desk for SessionDesk {
         self.say(Durable::Report(progress)).await
     }
 
-    async fn upload_intent(&self, key: &Key, upload_id: Option<&str>) -> Result<(), Lost> {
-        let upload_id = upload_id.map(str::to_owned);
-        self.say(Durable::UploadIntent { key: key.clone(), upload_id }).await
+    async fn upload_intent(&self, key: &Key, begun: Option<&Begun>) -> Result<(), Lost> {
+        self.say(Durable::UploadIntent { key: key.clone(), begun: begun.cloned() }).await
     }
 
     async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost> {

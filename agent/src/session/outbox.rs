@@ -7,14 +7,14 @@ use s3sync_proto::model::{
     BucketFacts, FromAgent, Held, Key, Outcome, SplitProposal, UploadIntent, WorkReport,
 };
 
-use crate::work::Progress;
+use crate::work::{Begun, Progress};
 
 /// Something that must be on the server's disk before the one who says it goes on.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Durable {
     Report(Progress),
     Split { at: Key, until: Option<Key> },
-    UploadIntent { key: Key, upload_id: Option<String> },
+    UploadIntent { key: Key, begun: Option<Begun> },
     Facts(BucketFacts),
 }
 
@@ -120,8 +120,10 @@ fn numbered(held: Option<Held>, message: Durable, sequence: u64) -> FromAgent {
         Durable::Split { at, until } => {
             FromAgent::SplitProposal(SplitProposal { sequence, held: whose(), at, until })
         }
-        Durable::UploadIntent { key, upload_id } => {
-            FromAgent::UploadIntent(UploadIntent { sequence, held: whose(), key, upload_id })
+        Durable::UploadIntent { key, begun } => {
+            let (upload_id, plan) = begun.map(|begun| (begun.upload_id, begun.plan)).unzip();
+            let (held, plan) = (whose(), plan.flatten());
+            FromAgent::UploadIntent(UploadIntent { sequence, held, key, upload_id, plan })
         }
         Durable::Facts(facts) => FromAgent::Facts { sequence, facts },
     }
@@ -135,7 +137,7 @@ mod tests {
     const B: Held = Held { id: 2, epoch: 1 };
 
     fn intent(key: &str) -> Durable {
-        Durable::UploadIntent { key: key.into(), upload_id: None }
+        Durable::UploadIntent { key: key.into(), begun: None }
     }
 
     fn sent(outbox: &mut Outbox<u8>) -> Vec<(u64, String)> {

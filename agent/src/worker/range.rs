@@ -1,7 +1,7 @@
 //! Brings one slice of the key space in step: lists both sides ahead, compares, hands differences to copies, and
 //! moves the cursor. Of named keys it looks at each by itself, in their order. One loop owns all state; everything that waits is a task that ends in an [`Event`].
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use tracing::Instrument as _;
 
 use super::context::Context;
 use crate::compare::{self, Decision, Found};
-use crate::copy::{self, Task};
+use crate::copy::{self, Left, Task};
 use crate::scan::cut::Cut;
 use crate::scan::frontier::{Frontier, Settled, Ticket};
 use crate::scan::merge::{Lane, Merge, Verdict};
 use crate::scan::{self, PAGE_KEYS, Page, Place};
 use crate::work::{Lost, Orders, Progress};
 
-/// How long tasks that were told to give up may take to abort their uploads. What is left then is in the server's
-/// records, and the next holder aborts it.
+/// How long tasks that were told to give up may take to abort what nobody can go on with. What is left open is in the
+/// server's records for the next holder.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a task ended with.
@@ -39,6 +39,8 @@ struct Driver {
     /// Keys to look at by name; then nothing is listed.
     named: Option<VecDeque<Key>>,
     frontier: Frontier,
+    /// Uploads that earlier holders left open, of keys that were not come to yet.
+    left: BTreeMap<Key, Left>,
     tasks: JoinSet<Event>,
     /// Where the next page of each side begins; `None` while one is being read, or at the end.
     source: Option<Place>,
@@ -70,6 +72,7 @@ pub(super) async fn run(
     context: Arc<Context>,
     range: KeyRange,
     cursor: Option<Key>,
+    left: BTreeMap<Key, Left>,
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let after = super::remaining(&range, cursor.as_ref());
@@ -77,6 +80,7 @@ pub(super) async fn run(
     driver.source = Some(Place::After(after.clone()));
     driver.destination = Some(Place::After(after));
     driver.reported = cursor;
+    driver.left = left;
     Box::pin(driver.run(orders)).await
 }
 
@@ -84,9 +88,11 @@ pub(super) async fn run(
 pub(super) async fn run_keys(
     context: Arc<Context>,
     keys: Vec<Key>,
+    left: BTreeMap<Key, Left>,
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let mut driver = Driver::new(context, Merge::new(None, None));
+    driver.left = left;
     driver.named = Some(keys.into());
     Box::pin(driver.run(orders)).await
 }
@@ -97,6 +103,7 @@ impl Driver {
             merge,
             named: None,
             frontier: Frontier::default(),
+            left: BTreeMap::new(),
             tasks: JoinSet::new(),
             source: None,
             destination: None,
@@ -181,12 +188,49 @@ impl Driver {
             match self.merge.join() {
                 Some(Verdict::Extra(found)) => {
                     let extra = u64::from(self.context.filter.lets_key(&found.key));
-                    self.frontier.add(found.key, Counters { extra, ..Counters::default() });
+                    self.pass_by(found.key, Counters { extra, ..Counters::default() });
                 }
                 Some(Verdict::Listed { source, destination }) => self.decide(source, destination),
                 None => break,
             }
         }
+        if self.ending.is_none() && self.named.is_none() && self.merge.done() {
+            self.abandon_before(None);
+        }
+    }
+
+    /// Settles a key that is not copied. An upload that was left open at it is aborted before.
+    fn pass_by(&mut self, key: Key, counters: Counters) {
+        if self.left.is_empty() {
+            return self.frontier.add(key, counters);
+        }
+        self.abandon_before(Some(&key));
+        match self.left.remove(&key) {
+            Some(left) => self.abandon(key, left, counters),
+            None => self.frontier.add(key, counters),
+        }
+    }
+
+    /// Aborts uploads that were left open at keys that neither side lists, below a key or to the end. The cursor waits
+    /// for that: their records go when it passes them.
+    fn abandon_before(&mut self, key: Option<&Key>) {
+        while let Some((below, left)) = self.left.pop_first() {
+            if key.is_some_and(|key| below >= *key) {
+                self.left.insert(below, left);
+                return;
+            }
+            self.abandon(below, left, Counters::default());
+        }
+    }
+
+    fn abandon(&mut self, key: Key, left: Left, counters: Counters) {
+        let ticket = self.frontier.open(key.clone());
+        let context = Arc::clone(&self.context);
+        self.copying += 1;
+        self.spawn(async move {
+            copy::abandon(&context, &key, &left).await;
+            Event::Key(ticket, Some(Settled { counters, failure: None }))
+        });
     }
 
     fn decide(&mut self, source: Found, destination: Option<Found>) {
@@ -195,7 +239,7 @@ impl Driver {
         }
         let Found { key, size, modified, .. } = &source;
         if !self.context.filter.lets(key, *size, *modified) {
-            self.frontier.add(source.key, Counters { filtered: 1, ..Counters::default() });
+            self.pass_by(source.key, Counters { filtered: 1, ..Counters::default() });
             return;
         }
         let context = &self.context;
@@ -206,9 +250,9 @@ impl Driver {
         let listed = Counters { listed: 1, ..Counters::default() };
         match decision {
             Decision::InStep => {
-                self.frontier.add(source.key, Counters { in_step: 1, ..listed });
+                self.pass_by(source.key, Counters { in_step: 1, ..listed });
             }
-            Decision::Copy if source.archived => {
+            Decision::Copy if source.archived && self.left.is_empty() => {
                 let settled = copy::archived::settled(&source);
                 self.frontier.add_settled(source.key, settled);
             }
@@ -218,11 +262,13 @@ impl Driver {
                     Decision::Ask(ask) => Some(ask),
                     Decision::InStep | Decision::Copy => None,
                 };
+                self.abandon_before(Some(&source.key));
+                let left = self.left.remove(&source.key);
                 let ticket = self.frontier.open(source.key.clone());
                 let context = Arc::clone(&self.context);
                 self.copying += 1;
                 self.spawn(async move {
-                    let task = Task { source, seen, ask };
+                    let task = Task { source, seen, ask, left };
                     Event::Key(ticket, copy::settle(&context, task).await)
                 });
             }
@@ -232,8 +278,11 @@ impl Driver {
     fn look_at(&mut self, key: Key) {
         let ticket = self.frontier.open(key.clone());
         let context = Arc::clone(&self.context);
+        let left = self.left.remove(&key);
         self.copying += 1;
-        self.spawn(async move { Event::Key(ticket, copy::named::settle(&context, key).await) });
+        self.spawn(
+            async move { Event::Key(ticket, copy::named::settle(&context, key, left).await) },
+        );
     }
 
     fn take(&mut self, event: Result<Event, tokio::task::JoinError>) -> Result<(), Lost> {
@@ -351,6 +400,10 @@ impl Driver {
         let until = self.split_from.take();
         let context = Arc::clone(&self.context);
         let at = at.filter(|at| self.ending.is_none() && self.merge.stop_at(at));
+        if let Some(at) = &at {
+            // With the keys above the cut go the uploads at them.
+            self.left.retain(|key, _| key <= at);
+        }
         self.spawn(async move {
             Event::Split(match at {
                 Some(at) => context.desk.propose_split(&at, until.as_ref()).await,

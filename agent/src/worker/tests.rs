@@ -9,6 +9,7 @@ mod history;
 mod keys;
 mod named;
 mod requests;
+mod resume;
 mod sockets;
 mod sweep;
 
@@ -466,7 +467,7 @@ async fn a_worker_told_to_stop_gives_back_what_it_has_not_done() {
     let recorded = bench.desk.with(|recorded| recorded.clone());
     assert_eq!(recorded.outcomes.last(), Some(&Outcome::Yielded));
     assert!(recorded.cursor < Some(Key::from("050")));
-    bench.destination.with(|contents| assert_eq!(contents.uploads.len(), 0));
+    bench.destination.with(|contents| assert_eq!(contents.uploads.len(), 1, "for the next holder"));
     bench.destination.leave_alone();
     bench.hold().await;
     let counters = bench.finish_run();
@@ -484,8 +485,8 @@ async fn left_open_uploads_are_aborted_and_foreign_ones_are_not() {
         (ours, c.open_upload("to/x/ab", intent), c.open_upload("to/x/b", early))
     });
     let uploads = vec![
-        Upload { key: Key::from("a"), upload_id: Some(ours[0].clone()), intent },
-        Upload { key: Key::from("b"), upload_id: None, intent },
+        Upload { key: Key::from("a"), upload_id: Some(ours[0].clone()), intent, plan: None },
+        Upload { key: Key::from("b"), upload_id: None, intent, plan: None },
     ];
     let assignment = bench.assignment(Work::Reap, uploads);
     let sides = Sides {

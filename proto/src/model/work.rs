@@ -225,6 +225,26 @@ pub struct Upload {
     pub upload_id: Option<String>,
     /// When the intent was recorded.
     pub intent: Timestamp,
+    /// What it is to become; `None`: it can only be aborted.
+    pub plan: Option<UploadPlan>,
+}
+
+/// Most parts of an upload (S3 User Guide, "Amazon S3 multipart upload limits").
+pub const MAX_PARTS: u64 = 10_000;
+/// Longest [`UploadPlan::opened_with`] in bytes.
+pub const MAX_OPENED_WITH: usize = 128;
+
+/// What an upload is to become. Who takes the work over goes on with it only if its own copy would be the same.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct UploadPlan {
+    /// ETag of the source, without quotes.
+    pub source_etag: String,
+    /// Size of the source in bytes.
+    pub size: u64,
+    /// Bytes of each part but the last.
+    pub part_size: u64,
+    /// Stands for everything else that the upload was opened with. Only agents know how to read it.
+    pub opened_with: String,
 }
 
 /// How an assignment stands.
@@ -284,6 +304,8 @@ pub struct UploadIntent {
     pub key: Key,
     /// S3's id once it is known.
     pub upload_id: Option<String>,
+    /// What the upload is to become.
+    pub plan: Option<UploadPlan>,
 }
 
 /// A durable message was handled.

@@ -6,8 +6,8 @@ use super::run::{counters_in, key, work_error};
 use super::{Problems, agent, endpoint, facts_from, failure_from, job};
 use crate::model::{
     Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
-    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Outcome, SplitProposal, State, ToAgent, Upload,
-    UploadIntent, Verdict, Welcome, Work, WorkReport,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal,
+    State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -199,15 +199,17 @@ fn split_proposal(message: pb::SplitProposal) -> Result<SplitProposal, Invalid> 
 }
 
 fn upload_intent(message: pb::UploadIntent) -> Result<UploadIntent, Invalid> {
-    let pb::UploadIntent { sequence, assignment_id, epoch, key, upload_id } = message;
+    let pb::UploadIntent { sequence, assignment_id, epoch, key, upload_id, plan } = message;
     let mut problems = Problems::default();
     let key = self::key("key", key, &mut problems);
     let upload_id = Some(upload_id).filter(|id| !id.is_empty());
+    let plan = upload_plan("plan", plan, upload_id.as_deref(), &mut problems);
     problems.finish(key.map(|key| UploadIntent {
         sequence,
         held: Held { id: assignment_id, epoch },
         key,
         upload_id,
+        plan,
     }))
 }
 
@@ -368,7 +370,7 @@ fn facts(
 }
 
 fn upload(at: &str, upload: pb::Upload, problems: &mut Problems) -> Option<Upload> {
-    let pb::Upload { key, upload_id, intent_time } = upload;
+    let pb::Upload { key, upload_id, intent_time, plan } = upload;
     let key = self::key(&path(at, "key"), key, problems);
     let intent = problems.time(&path(at, "intent_time"), intent_time).unwrap_or_default();
     let upload_id = Some(upload_id).filter(|id| !id.is_empty());
@@ -376,7 +378,31 @@ fn upload(at: &str, upload: pb::Upload, problems: &mut Problems) -> Option<Uploa
     if upload_id.is_none() && intent_time.is_none() {
         problems.add(at, "has neither upload_id nor intent_time");
     }
-    Some(Upload { key: key?, upload_id, intent })
+    let plan = upload_plan(&path(at, "plan"), plan, upload_id.as_deref(), problems);
+    Some(Upload { key: key?, upload_id, intent, plan })
+}
+
+fn upload_plan(
+    at: &str,
+    plan: Option<pb::UploadPlan>,
+    upload_id: Option<&str>,
+    problems: &mut Problems,
+) -> Option<UploadPlan> {
+    let pb::UploadPlan { source_etag, size, part_size, opened_with } = plan?;
+    if upload_id.is_none() {
+        problems.add(at, "is of an upload without an id; only one that was begun has a plan");
+    }
+    if source_etag.is_empty() {
+        problems.add(path(at, "source_etag"), "is missing");
+    }
+    if part_size == 0 || size == 0 || size.div_ceil(part_size) > MAX_PARTS {
+        let text = format!("{part_size} makes of {size} bytes not between 1 and {MAX_PARTS} parts");
+        problems.add(path(at, "part_size"), text);
+    }
+    if opened_with.len() > MAX_OPENED_WITH {
+        problems.add(path(at, "opened_with"), format!("is longer than {MAX_OPENED_WITH} bytes"));
+    }
+    Some(UploadPlan { source_etag, size, part_size, opened_with })
 }
 
 fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<Work> {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
-    Upload, UploadIntent, Verdict, Welcome, Work, WorkReport,
+    Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -45,13 +45,14 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
             epoch: held.epoch,
             reason,
         }),
-        FromAgent::UploadIntent(UploadIntent { sequence, held, key, upload_id }) => {
+        FromAgent::UploadIntent(UploadIntent { sequence, held, key, upload_id, plan }) => {
             Message::UploadIntent(pb::UploadIntent {
                 sequence,
                 assignment_id: held.id,
                 epoch: held.epoch,
                 key: key.into_bytes(),
                 upload_id: upload_id.unwrap_or_default(),
+                plan: plan.map(upload_plan),
             })
         }
         FromAgent::Facts { sequence, facts } => {
@@ -184,10 +185,11 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         traceparent,
         work,
     } = assignment;
-    let upload = |Upload { key, upload_id, intent }| pb::Upload {
+    let upload = |Upload { key, upload_id, intent, plan }| pb::Upload {
         key: Key::into_bytes(key),
         upload_id: upload_id.unwrap_or_default(),
         intent_time: time_to(intent),
+        plan: plan.map(upload_plan),
     };
     let work = match work {
         Work::Reap => pb::assignment::Work::Reap(pb::ReapWork {}),
@@ -216,4 +218,9 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         traceparent,
         work: Some(work),
     }
+}
+
+fn upload_plan(plan: UploadPlan) -> pb::UploadPlan {
+    let UploadPlan { source_etag, size, part_size, opened_with } = plan;
+    pb::UploadPlan { source_etag, size, part_size, opened_with }
 }

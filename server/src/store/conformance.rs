@@ -72,6 +72,7 @@ const CASES: &[Case] = &[
     ("uploads are handed to the next holder until their key is settled", |b| {
         Box::pin(work::uploads(b))
     }),
+    ("the next holder is told what uploads are to become", |b| Box::pin(work::plans_of_uploads(b))),
     ("each destination has its own ranges", |b| Box::pin(work::destinations(b))),
     ("a cut makes two ranges, once", |b| Box::pin(cuts::twice(b))),
     ("a cut whose proposal was lost loses no key", |b| Box::pin(cuts::lost(b))),

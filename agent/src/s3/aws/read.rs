@@ -12,7 +12,9 @@ use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumType, CopyPartResult, EncodingType, RestoreStatus};
 use s3sync_proto::model::{Key, Timestamp};
 
-use crate::s3::{Algorithm, Attributes, Checksum, Object, StoredChecksum, Written, text};
+use crate::s3::{
+    Algorithm, Attributes, Checksum, ListedPart, Object, Part, StoredChecksum, Written, text,
+};
 
 /// Takes the checksum of the whole object from an answer. One that is combined of parts says nothing to us. Servers
 /// older than checksum types send none; then the form tells, since combined ones end in `-N`.
@@ -132,6 +134,15 @@ pub(super) fn is_restored(status: &RestoreStatus) -> bool {
 /// The checksum of a part that was sent.
 pub(super) fn part_checksum(answer: &UploadPartOutput) -> Option<Checksum> {
     whole_checksum(None, checksums!(answer))
+}
+
+/// A part of an open upload; `None` when it has no number or size.
+pub(super) fn listed_part(listed: &aws_sdk_s3::types::Part) -> Option<ListedPart> {
+    let number = count(listed.part_number())?;
+    let etag = listed.e_tag().map(text::bare_etag).unwrap_or_default();
+    let checksum = whole_checksum(None, checksums!(listed));
+    let size = u64::try_from(listed.size()?).ok()?;
+    Some(ListedPart { part: Part { number, etag, checksum }, size })
 }
 
 /// The checksum of a part that was copied.

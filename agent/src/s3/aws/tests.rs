@@ -482,6 +482,13 @@ async fn parts_become_an_object() {
     assert_eq!(open.iter().map(|one| &one.upload_id).collect::<Vec<_>>(), [&upload_id]);
     assert!(bench.store.list_uploads(&"".into()).await.unwrap().is_empty());
 
+    let listed = bench.store.list_parts(&"k".into(), &upload_id).await.unwrap();
+    assert_eq!(listed.iter().map(|one| one.size).collect::<Vec<_>>(), [6, 3, 2]);
+    let parts: Vec<_> = listed.into_iter().map(|one| one.part).collect();
+    assert_eq!(parts, [first.clone(), second.clone(), third.clone()], "with their checksums");
+    let other = bench.store.list_parts(&"k".into(), "another").await;
+    assert_eq!(class(other).0, Class::NoSuchUpload);
+
     let complete = |size, condition| CompleteRequest {
         key: "k".into(),
         upload_id: upload_id.clone(),

@@ -8,7 +8,7 @@ use s3sync_proto::model::{
     BucketFacts, Counters, Failure, Key, KeyRange, Outcome, Timestamp, Upload,
 };
 
-use crate::work::{Desk, Lost, Progress};
+use crate::work::{Begun, Desk, Lost, Progress};
 
 #[derive(Default)]
 pub(super) struct Recorder {
@@ -24,7 +24,10 @@ pub(super) struct Recorded {
     pub(super) counters: Counters,
     pub(super) failures: Vec<Failure>,
     pub(super) outcomes: Vec<Outcome>,
-    pub(super) uploads: BTreeMap<Key, Option<String>>,
+    /// As the server has them, by key and id; the id is empty where it is not known.
+    pub(super) uploads: BTreeMap<(Key, String), Upload>,
+    /// Time of the newest record.
+    pub(super) clock: i64,
     pub(super) split: Option<(Key, Option<Key>)>,
     pub(super) declined: Vec<String>,
     pub(super) facts: Vec<BucketFacts>,
@@ -42,12 +45,7 @@ impl Recorder {
 
     /// The uploads a next holder is told of.
     pub(super) fn uploads(&self) -> Vec<Upload> {
-        let intent = Timestamp::from_micros(0).plus(std::time::Duration::from_secs(1));
-        self.with(|recorded| {
-            let all = recorded.uploads.iter();
-            all.map(|(key, id)| Upload { key: key.clone(), upload_id: id.clone(), intent })
-                .collect()
-        })
+        self.with(|recorded| recorded.uploads.values().cloned().collect())
     }
 }
 
@@ -63,6 +61,9 @@ impl Desk for Recorder {
             if !completed {
                 assert!(progress.cursor >= recorded.cursor, "a cursor never goes back");
             }
+            // Those above a cut are the other range's; a completion without a cursor covers all.
+            let covered = progress.cursor.as_ref();
+            recorded.uploads.retain(|(key, _), _| covered.map_or(!completed, |to| key > to));
             recorded.done |= completed && progress.cursor == recorded.range.until;
             recorded.cursor = progress.cursor;
             recorded.counters += progress.counters;
@@ -71,10 +72,19 @@ impl Desk for Recorder {
         })
     }
 
-    async fn upload_intent(&self, key: &Key, upload_id: Option<&str>) -> Result<(), Lost> {
+    async fn upload_intent(&self, key: &Key, begun: Option<&Begun>) -> Result<(), Lost> {
         tokio::task::yield_now().await;
-        self.ask(|recorded| recorded.uploads.insert(key.clone(), upload_id.map(str::to_owned)))
-            .map(|_| ())
+        self.ask(|recorded| {
+            recorded.clock += 1;
+            let intent = Timestamp::from_micros(1_000_000 + recorded.clock);
+            let (upload_id, plan) = begun.cloned().map(|one| (one.upload_id, one.plan)).unzip();
+            let id = upload_id.clone().unwrap_or_default();
+            if upload_id.is_some() {
+                recorded.uploads.remove(&(key.clone(), String::new()));
+            }
+            let upload = Upload { key: key.clone(), upload_id, intent, plan: plan.flatten() };
+            recorded.uploads.entry((key.clone(), id)).or_insert(upload);
+        })
     }
 
     async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost> {

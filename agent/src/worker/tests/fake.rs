@@ -3,6 +3,7 @@
 #![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
 #![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
 
+mod contents;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -87,7 +88,8 @@ pub(super) struct OpenFake {
     pub(super) key: Key,
     request: CreateUploadRequest,
     initiated: Timestamp,
-    parts: BTreeMap<u32, (Bytes, String)>,
+    /// Bytes and ETag.
+    pub(super) parts: BTreeMap<u32, (Bytes, String)>,
 }
 
 impl Fake {
@@ -232,48 +234,6 @@ impl Fake {
     }
 }
 
-impl Contents {
-    pub(super) fn store(
-        &mut self,
-        nature: Nature,
-        key: &Key,
-        bytes: Bytes,
-        attributes: Attributes,
-    ) -> Stored {
-        self.clock += 1;
-        self.serial += 1;
-        let etag = match nature.md5_etags {
-            true => hex(&Md5::digest(&bytes)),
-            false => hex(&Md5::digest(self.serial.to_be_bytes())),
-        };
-        let modified = Timestamp::from_micros(self.clock * 1_000_000);
-        let (tags, parts) = (Vec::new(), Vec::new());
-        let mut attributes = attributes;
-        if self.forgets_redirects {
-            attributes.website_redirect = None;
-        }
-        let stored = Stored { bytes, etag, modified, attributes, tags, parts };
-        self.history.push((key.clone(), stored.bytes.clone()));
-        self.objects.insert(key.clone(), stored.clone());
-        stored
-    }
-
-    /// Time passes for what is stored from now on.
-    pub(super) fn pass(&mut self, time: Duration) {
-        self.clock += i64::try_from(time.as_secs()).unwrap();
-    }
-
-    pub(super) fn open_upload(&mut self, key: &str, at: Timestamp) -> String {
-        self.serial += 1;
-        let id = format!("upload-{}", self.serial);
-        let request = CreateUploadRequest::default();
-        let parts = BTreeMap::new();
-        let key = Key::from(key);
-        self.uploads.insert(id.clone(), OpenFake { key, request, initiated: at, parts });
-        id
-    }
-}
-
 #[async_trait]
 impl ObjectStore for Fake {
     async fn list(&self, request: ListRequest) -> Result<ListPage, Error> {
@@ -404,16 +364,20 @@ impl ObjectStore for Fake {
         let fault = self.begin(Operation::UploadPart, key).await?;
         let bytes = read(body, Operation::UploadPart, key).await?;
         verify(&request.verify, &bytes, Operation::UploadPart, key)?;
-        let etag = hex(&Md5::digest(&bytes));
         let checksum = told(&request.verify, &bytes).filter(|_| self.nature.checksums);
         let number = request.number;
-        self.with(|c| match c.uploads.get_mut(&request.upload_id) {
-            Some(open) => {
-                open.parts.insert(number, (bytes, etag.clone()));
-                Ok(())
-            }
-            None => Err(error(Class::NoSuchUpload, Operation::UploadPart, key)),
-        })?;
+        let etag = self.with(|c| {
+            c.serial += 1;
+            // Where they are opaque, the same bytes sent again have another one.
+            let etag = match self.nature.md5_etags {
+                true => hex(&Md5::digest(&bytes)),
+                false => hex(&Md5::digest(c.serial.to_be_bytes())),
+            };
+            let open = c.uploads.get_mut(&request.upload_id)?;
+            open.parts.insert(number, (bytes, etag.clone()));
+            Some(etag)
+        });
+        let etag = etag.ok_or_else(|| error(Class::NoSuchUpload, Operation::UploadPart, key))?;
         let part = Part { number, etag, checksum };
         Self::answer(fault, Operation::UploadPart, key, part)
     }
@@ -438,6 +402,14 @@ impl ObjectStore for Fake {
             return Err(error(Class::NoSuchUpload, Operation::CompleteUpload, key));
         }
         self.check(&request.condition, key, Operation::CompleteUpload)?;
+        let as_named = self.with(|c| {
+            let parts = &c.uploads[&request.upload_id].parts;
+            request.parts.iter().all(|one| parts[&one.number].1 == one.etag)
+        });
+        if !as_named {
+            // `InvalidPart`.
+            return Err(error(Class::NoSuchUpload, Operation::CompleteUpload, key));
+        }
         let stored = self.with(|c| {
             c.completed_with.push(request.checksum.clone());
             let open = c.uploads.remove(&request.upload_id).unwrap();
@@ -469,6 +441,25 @@ impl ObjectStore for Fake {
         let fault = self.begin(Operation::AbortUpload, key).await?;
         self.with(|c| c.uploads.remove(upload_id));
         Self::answer(fault, Operation::AbortUpload, key, ())
+    }
+
+    async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        let fault = self.begin(Operation::ListParts, key).await?;
+        let parts = self.with(|c| {
+            let open = c.uploads.get(upload_id).filter(|open| open.key == *key)?;
+            let algorithm = open.request.checksum.filter(|_| self.nature.checksums);
+            let listed = open.parts.iter().map(|(number, (bytes, etag))| ListedPart {
+                part: Part {
+                    number: *number,
+                    etag: etag.clone(),
+                    checksum: algorithm.map(|algorithm| Crc::of(algorithm, bytes).encode()),
+                },
+                size: bytes.len() as u64,
+            });
+            Some(listed.collect())
+        });
+        let parts = parts.ok_or_else(|| error(Class::NoSuchUpload, Operation::ListParts, key))?;
+        Self::answer(fault, Operation::ListParts, key, parts)
     }
 
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {

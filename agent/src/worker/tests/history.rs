@@ -206,8 +206,26 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
         orders: None,
         ..bench
     };
+    let mut sharing = rng.fork();
     for _ in 0..6 {
-        tokio::join!(bench.hold(), other.hold());
+        // As if the lease of one had expired: it has uploads open, and the other is told of them.
+        let (orders, _split) = orders();
+        let lost = orders.lost.clone();
+        bench.orders = Some(orders);
+        let millis = sharing.u64(1..2000);
+        let expiry = async move {
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            lost.cancel();
+        };
+        let overlap = Duration::from_millis(sharing.u64(0..400));
+        let (ours, theirs) = (Arc::clone(&bench.desk), Arc::clone(&other.desk));
+        let takes_over = async {
+            tokio::time::sleep(Duration::from_millis(millis.saturating_sub(300)) + overlap).await;
+            let uploads = ours.with(|recorded| recorded.uploads.clone());
+            theirs.with(|recorded| recorded.uploads = uploads);
+            other.hold().await;
+        };
+        tokio::join!(bench.hold(), expiry, takes_over);
         bench.desk.with(std::mem::take);
         other.desk.with(std::mem::take);
     }

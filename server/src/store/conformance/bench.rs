@@ -7,7 +7,7 @@ use std::time::Duration;
 use s3sync_proto::model::{
     AgentEndpoint, Assignment, Counters, Destination, EndpointSpec, FEATURE_KEYS, Failure,
     FailureClass, Held, Hello, JobSpec, Key, Location, Name, Outcome, Run, RunName, SplitProposal,
-    State, Timestamp, Trigger, UploadIntent, Verdict, WorkError, WorkReport,
+    State, Timestamp, Trigger, UploadIntent, UploadPlan, Verdict, WorkError, WorkReport,
 };
 
 use crate::store::{
@@ -250,8 +250,22 @@ impl Bench {
     }
 
     pub(super) async fn intend(&self, held: Held, at: &str, id: Option<&str>) -> Verdict {
-        let intent =
-            UploadIntent { sequence: 1, held, key: key(at), upload_id: id.map(str::to_owned) };
+        let (key, upload_id) = (key(at), id.map(str::to_owned));
+        let intent = UploadIntent { sequence: 1, held, key, upload_id, plan: None };
         self.store.upload_intent(intent, self.now).await.unwrap()
+    }
+
+    /// The same of an upload that another holder could go on with.
+    pub(super) async fn intend_to_become(&self, held: Held, at: &str, id: &str) -> UploadPlan {
+        let plan = UploadPlan {
+            source_etag: format!("etag of {at}"),
+            size: 1 << 40,
+            part_size: 1 << 30,
+            opened_with: "what \"it\" carries".to_owned(),
+        };
+        let (key, upload_id) = (key(at), Some(id.to_owned()));
+        let intent = UploadIntent { sequence: 1, held, key, upload_id, plan: Some(plan.clone()) };
+        assert_eq!(self.store.upload_intent(intent, self.now).await.unwrap(), Verdict::Applied);
+        plan
     }
 }

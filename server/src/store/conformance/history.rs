@@ -232,7 +232,7 @@ impl World {
         let room = tenure.last() - tenure.done_to();
         let key = key_at(tenure.done_to() + 1 + i32::from(step.pick) % room);
         let upload_id = step.pick.is_multiple_of(2).then(|| format!("u{}", step.pick));
-        let intent = UploadIntent { sequence: 1, held: tenure.held, key, upload_id };
+        let intent = UploadIntent { sequence: 1, held: tenure.held, key, upload_id, plan: None };
         self.agents[who].outbox.push_back((Message::Intent(intent), None));
         self.send(who, step.fate).await;
     }

@@ -243,6 +243,31 @@ pub(super) async fn uploads(mut bench: Bench) {
     assert_eq!(bench.run().await.state, RunState::Succeeded);
 }
 
+pub(super) async fn plans_of_uploads(bench: Bench) {
+    let (session, held) = begun(&bench).await;
+    bench.intend(held, "b", None).await;
+    let plan = bench.intend_to_become(held, "b", "u1").await;
+    // The answer was lost, and it comes again.
+    assert_eq!(bench.intend_to_become(held, "b", "u1").await, plan);
+    bench.intend(held, "x", Some("u2")).await;
+    let planned = |uploads: &[Upload]| -> Vec<_> {
+        uploads.iter().map(|one| (one.key.to_string(), one.plan.clone())).collect()
+    };
+    bench.store.close_session(session, bench.now).await.unwrap();
+    let other = bench.connect("b", "1", Vec::new()).await.session;
+    let next = bench.take(other).await;
+    assert_eq!(
+        planned(&next.uploads),
+        [("b".to_owned(), Some(plan)), ("x".to_owned(), None)],
+        "another agent is told"
+    );
+    // It goes along when the range is cut.
+    let beyond = bench.intend_to_become(next.held, "x", "u3").await;
+    assert_eq!(bench.cut(next.held, "m", None).await.unwrap(), Verdict::Applied);
+    let rest = bench.take(other).await;
+    assert_eq!(planned(&rest.uploads), [("x".to_owned(), None), ("x".to_owned(), Some(beyond))]);
+}
+
 pub(super) async fn destinations(bench: Bench) {
     bench.put_job("media", vec![destination("usw2", "one"), destination("cnn1", "two")]).await;
     bench.start().await;

@@ -306,13 +306,18 @@ fn facts(db: &Connection, location: &Location) -> Result<BucketFacts, Error> {
 }
 
 fn uploads(db: &Connection, held: Held) -> Result<Vec<Upload>, Error> {
-    let sql =
-        "SELECT key, upload_id, at FROM upload_intents WHERE range = ?1 ORDER BY key, upload_id";
+    let sql = "SELECT key, upload_id, at, plan FROM upload_intents WHERE range = ?1 ORDER BY key, upload_id";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([int(held.id)], |row| {
         let key = key(row, "key")?.unwrap_or_default();
-        let id: String = row.get("upload_id")?;
-        Ok(Upload { key, upload_id: (!id.is_empty()).then_some(id), intent: time(row, "at")? })
+        let (id, plan): (String, Option<String>) = (row.get("upload_id")?, row.get("plan")?);
+        Ok((key, id, time(row, "at")?, plan))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut uploads = Vec::new();
+    for row in rows {
+        let (key, id, intent, plan) = row?;
+        let plan = plan.as_deref().map(parse).transpose()?;
+        uploads.push(Upload { key, upload_id: (!id.is_empty()).then_some(id), intent, plan });
+    }
+    Ok(uploads)
 }

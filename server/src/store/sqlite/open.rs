@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0008_queues.sql"),
     include_str!("../../../migrations/0004_key_work.sql"),
     include_str!("../../../migrations/0003_schedules.sql"),
+    include_str!("../../../migrations/0009_uploads.sql"),
 ];
 
 /// Why a store cannot be opened.

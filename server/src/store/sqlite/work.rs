@@ -99,10 +99,11 @@ pub(super) fn upload_intent(
         return Ok(Verdict::Applied);
     }
     let id = intent.upload_id.as_deref().unwrap_or_default();
+    let plan = intent.plan.as_ref().map(json).transpose()?;
     db.prepare_cached(
-        "INSERT OR IGNORE INTO upload_intents (range, key, upload_id, at) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR IGNORE INTO upload_intents (range, key, upload_id, at, plan) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
-    .execute(params![row.id, key, id, now.as_micros()])?;
+    .execute(params![row.id, key, id, now.as_micros(), plan])?;
     if !id.is_empty() {
         // The one whose id was not known is this one.
         db.prepare_cached(
