@@ -12,9 +12,11 @@
 //! | `PUT /NAME/buckets/BUCKET` | make a bucket |
 //! | `GET /NAME/uploads/BUCKET` | ids of open uploads |
 //! | `GET /NAME/digest/BUCKET` | number of stored objects, and a digest of all keys and bytes |
-//! | `GET /NAME/objects/BUCKET` | key, size, ETag and MD5 of each stored object |
+//! | `GET /NAME/objects/BUCKET` | key, size, ETag, MD5 and checksum of each stored object |
 //! | `PUT /NAME/objects/BUCKET` | store one: `{"key": "a b", "text": "hello"}`, or with `"base64"` for other bytes |
 //! | `PUT /NAME/seed/BUCKET` | store many: `{"prefix": "p/", "count": 10, "size": 4096, "seed": 1}` |
+//! | `PUT /NAME/giants/BUCKET` | store some whose bytes are made when they are read: `{"prefix": "g/", "count": 64, "size": 1073741824}` |
+//! | `PUT /NAME/sink/BUCKET` | verify what is written below a prefix, and do not store it: `{"prefix": "copies/"}` |
 //! | `PUT /NAME/generate/BUCKET` | declare a key space: `{"prefix": "d/", "count": 1000000, "size": 16, "modified": 0}` |
 //!
 //! | of a server of queues | |
@@ -41,6 +43,7 @@ use crate::fault::{Faults, Rule};
 use crate::queue::Queues;
 use crate::record::Counts;
 use crate::server::{Body, plain};
+use crate::storage::Object;
 use crate::text::hex;
 
 #[derive(Deserialize)]
@@ -59,6 +62,20 @@ struct SeedBody {
     size: usize,
     #[serde(default)]
     seed: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GiantsBody {
+    prefix: String,
+    count: u64,
+    size: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SinkBody {
+    prefix: String,
 }
 
 #[derive(Deserialize)]
@@ -150,8 +167,10 @@ fn of_bucket(endpoint: &Endpoint, bucket: &str, call: (&str, &str), body: &Bytes
             let objects = endpoint.objects(bucket).into_iter();
             let shown = objects.map(|(key, object)| {
                 let key = String::from_utf8_lossy(&key).into_owned();
-                let (size, md5) = (object.body.len(), hex(&md5(&object.body)));
-                json!({"key": key, "size": size, "etag": object.etag, "md5": md5})
+                let stored = object.unstored.is_none();
+                let md5 = if stored { hex(&md5(&object.body)) } else { String::new() };
+                let (size, etag) = (object.size(), &object.etag);
+                json!({"key": key, "size": size, "etag": etag, "md5": md5, "checksum": object.checksum()})
             });
             return Ok(shown.collect());
         }
@@ -160,6 +179,20 @@ fn of_bucket(endpoint: &Endpoint, bucket: &str, call: (&str, &str), body: &Bytes
             let decoded = base64.map_or(Ok(text.into_bytes()), |base64| STANDARD.decode(base64));
             let bytes = decoded.map_err(|error| Refused::Malformed(error.to_string()))?;
             endpoint.seed(bucket, key, bytes);
+        }
+        ("PUT", "giants") => {
+            let GiantsBody { prefix, count, size } = serde_json::from_slice(body)?;
+            for index in 0..count {
+                endpoint.seed_object(
+                    bucket,
+                    format!("{prefix}{index:08}"),
+                    Object::giant(size, index),
+                );
+            }
+        }
+        ("PUT", "sink") => {
+            let SinkBody { prefix } = serde_json::from_slice(body)?;
+            endpoint.sink(bucket, prefix);
         }
         ("PUT", "generate") => endpoint.generate(bucket, serde_json::from_slice(body)?),
         ("PUT", "seed") => {

@@ -102,7 +102,7 @@ impl Algorithm {
         }
     }
 
-    fn encode(self, value: u64) -> String {
+    pub(crate) fn encode(self, value: u64) -> String {
         match self {
             Self::Crc64Nvme => STANDARD.encode(value.to_be_bytes()),
             Self::Crc32 | Self::Crc32C | Self::Sha256 => STANDARD.encode(&value.to_be_bytes()[4..]),

@@ -174,7 +174,7 @@ impl Endpoint {
         object: Option<&Object>,
     ) -> Change {
         let etag = object.map(|object| object.etag.clone()).unwrap_or_default();
-        let size = object.map_or(0, |object| object.body.len() as u64);
+        let size = object.map_or(0, Object::size);
         Change { key: key.clone(), event, etag, size, sequence: self.tick() }
     }
 
@@ -234,6 +234,16 @@ impl Endpoint {
         let mut state = self.state();
         state.buckets.get_mut(bucket).expect("the bucket was made before").generated =
             Some(Space::new(space));
+    }
+
+    /// Has bytes that are written to keys that begin with a prefix verified and not stored. ETags there are those of KMS.
+    ///
+    /// # Panics
+    /// When there is no such bucket.
+    pub fn sink(&self, bucket: &str, prefix: impl AsRef<[u8]>) {
+        let mut state = self.state();
+        let bucket = state.buckets.get_mut(bucket).expect("the bucket was made before");
+        bucket.sink = Some(Bytes::copy_from_slice(prefix.as_ref()));
     }
 
     /// Removes an object without a request.

@@ -18,6 +18,10 @@
 //! let many = Generated { prefix: "d/".into(), count: 1_000_000, size: 4_096, differs_every: 100, modified: 0 };
 //! west.generate("media", many);
 //!
+//! // Of any size: made when they are read, and verified and dropped where they are written.
+//! west.seed_object("media", "giant", Object::giant(200 << 30, 1));
+//! west.sink("media", "copies/");
+//!
 //! // Every change is told to a queue.
 //! let (bucket, prefix, queue) = ("media".to_owned(), String::new(), "events".to_owned());
 //! west.notify(Notification { bucket, prefix, queues: queues.clone(), queue });
@@ -41,6 +45,7 @@ mod endpoint;
 mod error;
 mod fault;
 mod generated;
+mod giant;
 mod listing;
 mod notify;
 mod ops;

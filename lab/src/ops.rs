@@ -17,6 +17,7 @@ use crate::error::{S3Error, S3Result};
 use crate::listing;
 use crate::reply::Reply;
 use crate::request::Call;
+use crate::storage::KMS;
 use crate::text::{element, hex};
 
 /// Longest key in bytes (S3 User Guide, "Naming Amazon S3 objects").
@@ -70,15 +71,19 @@ pub(crate) fn perform(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3
 
 /// Whether ETags say nothing about the bytes (API reference, Object: not with keys of KMS).
 fn is_opaque(encryption: &str, capabilities: &Capabilities) -> bool {
-    capabilities.opaque_etags || encryption.starts_with("aws:kms")
+    capabilities.opaque_etags || encryption.starts_with(KMS)
 }
 
 /// ETag of an object or part with this MD5.
-fn etag(digest: [u8; 16], encryption: &str, capabilities: &Capabilities) -> String {
+fn etag(
+    digest: impl FnOnce() -> [u8; 16],
+    encryption: &str,
+    capabilities: &Capabilities,
+) -> String {
     if is_opaque(encryption, capabilities) {
         format!("{:032x}", fastrand::u128(..))
     } else {
-        hex(&digest)
+        hex(&digest())
     }
 }
 

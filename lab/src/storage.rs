@@ -1,6 +1,7 @@
 //! Buckets and objects in memory. Bodies are shared, never copied.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,8 +9,13 @@ use http::HeaderValue;
 
 use crate::checksum::{Algorithm, Checksum, Kind, md5};
 use crate::clock::now;
+use crate::error::{S3Error, S3Result};
 use crate::generated::Space;
+use crate::giant::{Giant, Unstored};
 use crate::text::hex;
+
+/// Encryption with which ETags say nothing of the bytes.
+pub(crate) const KMS: &str = "aws:kms";
 
 /// A stored object.
 #[derive(Clone, Debug)]
@@ -35,6 +41,8 @@ pub struct Object {
     /// Sizes of its parts; empty when it was written in one request.
     pub parts: Vec<u64>,
     pub(crate) checksum: Option<Checksum>,
+    /// What stands for `body` where the bytes are not stored.
+    pub(crate) unstored: Option<Unstored>,
 }
 
 /// A multipart upload that is open.
@@ -59,7 +67,9 @@ pub(crate) struct Upload {
 /// A part of an open upload.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadedPart {
+    /// Empty when it was not stored.
     pub(crate) body: Bytes,
+    pub(crate) size: u64,
     pub(crate) digest: [u8; 16],
     /// Without quotes; not the digest where ETags are opaque.
     pub(crate) etag: String,
@@ -72,6 +82,8 @@ pub(crate) struct Bucket {
     pub(crate) objects: BTreeMap<Bytes, Option<Arc<Object>>>,
     pub(crate) uploads: BTreeMap<String, Upload>,
     pub(crate) generated: Option<Space>,
+    /// Bytes that are written to keys that begin with this are verified and not stored.
+    pub(crate) sink: Option<Bytes>,
 }
 
 impl Object {
@@ -97,6 +109,61 @@ impl Object {
             restored: false,
             parts: Vec::new(),
             checksum: None,
+            unstored: None,
+        }
+    }
+
+    /// One of any size whose bytes are made when they are read, as if it had been encrypted by KMS: its ETag says nothing,
+    /// and its checksum is a CRC-64/NVME.
+    #[must_use]
+    pub fn giant(size: u64, seed: u64) -> Self {
+        let giant = Giant::new(seed, size);
+        let value = Algorithm::Crc64Nvme.encode(giant.crc(0..size));
+        Self {
+            etag: format!("{:032x}", fastrand::u128(..)),
+            encryption: KMS.to_owned(),
+            checksum: Some(Checksum {
+                algorithm: Algorithm::Crc64Nvme,
+                value,
+                kind: Kind::FullObject,
+            }),
+            unstored: Some(Unstored::Made(giant)),
+            ..Self::empty()
+        }
+    }
+
+    /// Its size in bytes, whether they are stored or not.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.unstored.map_or(self.body.len() as u64, Unstored::size)
+    }
+
+    /// Its checksum, base64.
+    #[must_use]
+    pub fn checksum(&self) -> Option<&str> {
+        self.checksum.as_ref().map(|checksum| checksum.value.as_str())
+    }
+
+    /// Bytes of it.
+    pub(crate) fn read(&self, range: Range<u64>) -> S3Result<Bytes> {
+        match self.unstored {
+            Some(Unstored::Made(giant)) => Ok(giant.read(range)),
+            // They were dropped.
+            Some(Unstored::Sunk(_)) => Err(S3Error::not_implemented()),
+            None => {
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+                Ok(self.body.slice(place(range.start)..place(range.end)))
+            }
+        }
+    }
+
+    /// The checksum of bytes of it.
+    pub(crate) fn checksum_of(&self, algorithm: Algorithm, range: Range<u64>) -> S3Result<String> {
+        match (self.unstored, algorithm) {
+            (Some(Unstored::Made(giant)), Algorithm::Crc64Nvme) => {
+                Ok(algorithm.encode(giant.crc(range)))
+            }
+            _ => Ok(algorithm.of(&self.read(range)?)),
         }
     }
 
@@ -178,6 +245,11 @@ impl Bucket {
         let mut object = Object::new(space.body(index));
         object.modified = space.modified();
         Some(Arc::new(object))
+    }
+
+    /// Whether what is written to a key is not stored.
+    pub(crate) fn sinks(&self, key: &[u8]) -> bool {
+        self.sink.as_ref().is_some_and(|prefix| key.starts_with(prefix))
     }
 
     pub(crate) fn put(&mut self, key: Bytes, object: Object) -> Arc<Object> {
@@ -266,7 +338,7 @@ impl Entry {
     fn of(key: Bytes, object: &Object) -> Self {
         Self {
             key,
-            size: object.body.len() as u64,
+            size: object.size(),
             etag: object.etag.clone(),
             modified: object.modified,
             storage_class: object.storage_class.clone(),

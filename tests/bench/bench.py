@@ -167,6 +167,30 @@ def scan(demo, count):
     return {"case": f"scan of {count} keys in step", **result}
 
 
+def memory(name, demo, seed, call_name, compare):
+    """Peak memory of an agent; bytes are made at the source, verified and dropped at the destination."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Lab(demo)
+        call(f"{lab.admin}/west/{call_name}/source", "PUT", seed)
+        call(f"{lab.admin}/china/sink/ours", "PUT", {"prefix": ""})
+        ours = Ours(demo, lab, folder)
+        try:
+            lab.reset()
+            result = ours.run() | {"requests": lab.requests()}
+            run = json.loads(ours.ctl("run", "get", "bench", "-o", "json"))
+            assert int(run["totals"]["copied"]) == seed["count"], run["totals"]
+            if compare:
+                copies = call(f"{lab.admin}/china/objects/ours")
+                originals = call(f"{lab.admin}/west/objects/source")
+                seen = [[(o["key"], o["size"], o["checksum"]) for o in objects] for objects in (originals, copies)]
+                assert seen[0] == seen[1], "the copies differ"
+            assert result["agent_peak_mib"] <= 400, result
+        finally:
+            ours.stop()
+            lab.process.terminate()
+    return {"case": name, **result}
+
+
 def main():
     demo, peer = os.path.abspath(sys.argv[1]), sys.argv[2]
     wanted = sys.argv[3:] or ["small", "large", "scan"]
@@ -174,6 +198,11 @@ def main():
         print(json.dumps(against("10,000 x 4 KiB", demo, peer, {"prefix": "s/", "count": 10_000, "size": 4096}), indent=1))
     if "large" in wanted:
         print(json.dumps(against("8 x 256 MiB", demo, peer, {"prefix": "l/", "count": 8, "size": 256 << 20}), indent=1))
+    if "memory" in wanted:
+        small = {"prefix": "s/", "count": 100_000, "size": 4096, "modified": 1_700_000_000_000_000}
+        print(json.dumps(memory("100,000 x 4 KiB", demo, small, "generate", False), indent=1))
+        giants = {"prefix": "g/", "count": 64, "size": int(os.environ.get("S3SYNC_BENCH_GIANT_MIB", 1024)) << 20}
+        print(json.dumps(memory(f"64 x {giants['size'] >> 20} MiB", demo, giants, "giants", True), indent=1))
     if "scan" in wanted:
         print(json.dumps(scan(demo, 1_000_000), indent=1))
 

@@ -6,7 +6,7 @@ use s3sync_proto::model::RunState;
 use s3sync_tests::objects;
 use s3sync_tests::rounds::{assert_equal, assert_no_upload};
 use s3sync_tests::wait::until;
-use s3sync_tests::world::{SOURCE, Times, World};
+use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION, World};
 
 use super::{RUN_BOUND, ended, start_run, world};
 
@@ -80,4 +80,70 @@ async fn an_agent_that_is_stopped_in_order_leaves_its_upload_to_the_next() {
     world.side("cnn1").set_faults(Faults::default());
     world.start_china("cn-2").unwrap();
     ends_right(&world, &run, 1).await;
+}
+
+/// One more than one request may copy (API reference, CopyObject).
+const GIANT: u64 = (5 << 30) + 1;
+/// Parts of it inside S3.
+const COPIES: u64 = 11;
+
+/// A job to the destination on the source's side alone, which sinks what it gets.
+async fn with_a_giant(size: u64) -> (World, tempfile::TempDir) {
+    let (world, folder) = world(Times::short()).await;
+    let west = world.side("usw2");
+    west.seed_object(SOURCE, "srcfolder/giant", Object::giant(size, 5));
+    west.sink(WEST_DESTINATION, "destfolder/");
+    let file = world.job_file();
+    let lines = file.lines().filter(|line| !line.contains(CHINA_DESTINATION));
+    let file = lines.map(|line| format!("{line}\n")).collect::<String>();
+    std::fs::write(world.folder().join("job.yaml"), file).unwrap();
+    world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
+    (world, folder)
+}
+
+fn assert_sunk(world: &World) {
+    let west = world.side("usw2");
+    let source = west.object(SOURCE, "srcfolder/giant").unwrap();
+    let copy = west.object(WEST_DESTINATION, "destfolder/giant").unwrap();
+    assert_eq!((copy.size(), copy.checksum()), (source.size(), source.checksum()));
+    assert_no_upload(world);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_5_gib_s3_copies_in_parts_and_another_agent_goes_on() {
+    let (mut world, _folder) = with_a_giant(GIANT).await;
+    let west = world.side("usw2");
+    let slow = vec![Rule::of("UploadPartCopy", Fault::DelayAnswer(1_500), When::Always)];
+    west.set_faults(Faults::new(1, slow));
+    world.start_west("us-1").unwrap();
+    let run = start_run(&world).await;
+    let copies = || west.counts().of("UploadPartCopy");
+    until("parts are copied", RUN_BOUND, || async {
+        if copies() > IN_FLIGHT { Ok(()) } else { Err(copies()) }
+    })
+    .await;
+    world.kill_agent("us-1").await.unwrap();
+    world.start_west("us-2").unwrap();
+    let run = ended(&world, &run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{run:?}\n{}", world.logs());
+    assert_sunk(&world);
+    assert!(copies() <= COPIES + IN_FLIGHT, "{} copies", copies());
+    let counts = west.counts();
+    assert_eq!((counts.of("CreateMultipartUpload"), counts.of("GetObject")), (1, 0));
+    let totals = run.totals();
+    assert_eq!((totals.copied_server_side, totals.copied_bytes), (1, GIANT));
+    let again = start_run(&world).await;
+    let again = ended(&world, &again).await.totals();
+    assert_eq!((again.in_step, again.write_requests), (1, 0), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_to_5_gib_s3_copies_in_one_request() {
+    let (mut world, _folder) = with_a_giant(GIANT - 1).await;
+    world.start_west("us-1").unwrap();
+    let run = start_run(&world).await;
+    assert_eq!(ended(&world, &run).await.state, RunState::Succeeded, "{}", world.logs());
+    assert_sunk(&world);
+    let counts = world.side("usw2").counts();
+    assert_eq!((counts.of("CreateMultipartUpload"), counts.of("GetObject")), (0, 0));
 }

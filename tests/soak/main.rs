@@ -1,5 +1,7 @@
-//! The kill tests, and those with writers, with big counts, started by hand:
+//! The kill tests, those with writers, and those of giant objects, with big counts, started by hand:
 //! `cargo test --release -p s3sync-tests --test soak -- --nocapture`. Figures go into docs/measurements.md.
+
+mod giants;
 
 use std::path::Path;
 use std::time::Duration;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use super::etag;
 use super::multipart::{part_number, upload};
-use super::object::{parse_range, template, write_conditions};
+use super::object::{parse_range, sunk, template, write_conditions};
 use crate::checksum::{Algorithm, Checksum, Kind, md5};
 use crate::clock::now;
 use crate::endpoint::{Capabilities, Endpoint};
@@ -17,7 +18,7 @@ use crate::storage::{Object, UploadedPart};
 use crate::text::{element, quoted, uri_decode, xml_date};
 
 /// Largest object of one CopyObject (API reference).
-const MAX_COPY_BYTES: usize = 5 << 30;
+const MAX_COPY_BYTES: u64 = 5 << 30;
 
 /// Bucket and key that a copy reads.
 fn place(call: &Call) -> S3Result<(&str, Vec<u8>)> {
@@ -50,7 +51,7 @@ fn source(endpoint: &Endpoint, call: &Call) -> S3Result<Arc<Object>> {
 
 pub(super) fn object(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
     let source = source(endpoint, call)?;
-    if source.body.len() > MAX_COPY_BYTES {
+    if source.size() > MAX_COPY_BYTES {
         return Err(S3Error::invalid(
             "The specified copy source is larger than the maximum allowable size",
         ));
@@ -93,42 +94,54 @@ fn copied(call: &Call, source: &Object, capabilities: &Capabilities) -> S3Result
     if replaces("x-amz-tagging-directive") {
         object.tags = asked.tags;
     }
-    object.etag = etag(md5(&source.body), &object.encryption, capabilities);
-    object.checksum = (!capabilities.no_checksums).then(|| checksum(call, source));
+    if object.unstored.is_some() {
+        object.encryption = sunk(&object.encryption);
+    }
+    object.etag = etag(|| md5(&source.body), &object.encryption, capabilities);
+    object.checksum = if capabilities.no_checksums { None } else { Some(checksum(call, source)?) };
     Ok(object)
 }
 
 /// The source's checksum, unless another is asked for, or it says nothing about one piece.
-fn checksum(call: &Call, source: &Object) -> Checksum {
+fn checksum(call: &Call, source: &Object) -> S3Result<Checksum> {
     let asked = call.header("x-amz-checksum-algorithm").and_then(Algorithm::named);
-    match (asked, &source.checksum) {
-        (None, Some(known)) if known.kind == Kind::FullObject => known.clone(),
-        (None, Some(known)) => Checksum::full(known.algorithm, &source.body),
-        (asked, _) => Checksum::full(asked.unwrap_or(Algorithm::Crc64Nvme), &source.body),
-    }
+    let algorithm = match (asked, &source.checksum) {
+        (None, Some(known)) if known.kind == Kind::FullObject => return Ok(known.clone()),
+        (None, Some(known)) => known.algorithm,
+        (asked, _) => asked.unwrap_or(Algorithm::Crc64Nvme),
+    };
+    let value = source.checksum_of(algorithm, 0..source.size())?;
+    Ok(Checksum { algorithm, value, kind: Kind::FullObject })
 }
 
 pub(super) fn part(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
     let source = source(endpoint, call)?;
     let number = part_number(call)?;
-    let size = source.body.len() as u64;
+    let size = source.size();
     let (from, to) = match call.header("x-amz-copy-source-range") {
         Some(range) => parse_range(range, size)?
             .ok_or_else(|| S3Error::invalid_argument("x-amz-copy-source-range"))?,
         None => (0, size),
     };
-    let range =
-        usize::try_from(from).unwrap_or(usize::MAX)..usize::try_from(to).unwrap_or(usize::MAX);
-    let body = source.body.slice(range);
-    let digest = md5(&body);
     let capabilities = endpoint.capabilities();
-    let mut state = endpoint.state();
-    let upload = upload(&mut state, call)?;
-    let etag = etag(digest, &upload.template.encryption, &capabilities);
-    let checksum = upload.checksum.map(|(algorithm, _)| (algorithm, algorithm.of(&body)));
+    let (kind, encryption, sinks) = {
+        let mut state = endpoint.state();
+        let sinks = state.bucket(&call.bucket)?.sinks(&call.key);
+        let upload = upload(&mut state, call)?;
+        let kind = upload.checksum.map(|(algorithm, _)| algorithm);
+        (kind, upload.template.encryption.clone(), sinks)
+    };
+    let body = if sinks { Bytes::new() } else { source.read(from..to)? };
+    let digest = if sinks { [0; 16] } else { md5(&body) };
+    let checksum = match kind.or(sinks.then_some(Algorithm::Crc64Nvme)) {
+        Some(algorithm) => Some((algorithm, source.checksum_of(algorithm, from..to)?)),
+        None => None,
+    };
+    let etag = etag(|| digest, &encryption, &capabilities);
     let shown = checksum.as_ref().map(|(algorithm, value)| element(&algorithm.element(), value));
     let reply = result("CopyPartResult", &etag, &shown.unwrap_or_default());
-    upload.parts.insert(number, UploadedPart { body, digest, etag, checksum });
+    let part = UploadedPart { body, size: to - from, digest, etag, checksum };
+    upload(&mut endpoint.state(), call)?.parts.insert(number, part);
     Ok(reply)
 }
 

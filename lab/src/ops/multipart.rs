@@ -6,12 +6,13 @@ use std::sync::MutexGuard;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
-use super::object::{template, verify, write_conditions};
+use super::object::{sunk, template, verify, write_conditions};
 use super::{Payload, etag, is_opaque};
 use crate::checksum::{Algorithm, Checksum, Kind, md5, multipart_etag};
 use crate::clock::now;
 use crate::endpoint::{Capabilities, Endpoint, State};
 use crate::error::{S3Error, S3Result};
+use crate::giant::Unstored;
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::storage::{Object, Upload, UploadedPart};
@@ -46,7 +47,10 @@ pub(super) fn create(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
             .with("x-amz-checksum-algorithm", algorithm.name())
             .with("x-amz-checksum-type", kind.name());
     }
-    let template = template(call)?;
+    let mut template = template(call)?;
+    if endpoint.state().bucket(&call.bucket)?.sinks(&call.key) {
+        template.encryption = sunk(&template.encryption);
+    }
     if !template.encryption.is_empty() {
         reply = reply.with("x-amz-server-side-encryption", &template.encryption);
     }
@@ -85,10 +89,12 @@ pub(super) fn part_number(call: &Call) -> S3Result<u32> {
 pub(super) fn upload_part(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Result<Reply> {
     let capabilities = endpoint.capabilities();
     let number = part_number(call)?;
-    let (wanted, encryption) = {
+    let (wanted, encryption, sinks) = {
         let mut state = endpoint.state();
+        let sinks = state.bucket(&call.bucket)?.sinks(&call.key);
         let upload = upload(&mut state, call)?;
-        (upload.checksum.map(|(algorithm, _)| algorithm), upload.template.encryption.clone())
+        let wanted = upload.checksum.map(|(algorithm, _)| algorithm);
+        (wanted, upload.template.encryption.clone(), sinks)
     };
     let sent = verify(call, payload, &capabilities)?;
     if let (Some((given, _)), Some(wanted)) = (&sent, wanted)
@@ -96,15 +102,19 @@ pub(super) fn upload_part(endpoint: &Endpoint, call: &Call, payload: &Payload) -
     {
         return Err(S3Error::invalid("Checksum Type mismatch occurred"));
     }
-    let computed = || wanted.map(|algorithm| (algorithm, algorithm.of(&payload.body)));
-    let checksum = sent.or_else(computed).filter(|_| !capabilities.no_checksums);
-    let digest = md5(&payload.body);
-    let etag = etag(digest, &encryption, &capabilities);
+    // What is not stored can be combined later by its checksum alone.
+    let kind = wanted.or(sinks.then_some(Algorithm::Crc64Nvme));
+    let computed = || kind.map(|algorithm| (algorithm, algorithm.of(&payload.body)));
+    let checksum = sent.or_else(computed).filter(|_| sinks || !capabilities.no_checksums);
+    let digest = if sinks { [0; 16] } else { md5(&payload.body) };
+    let etag = etag(|| digest, &encryption, &capabilities);
     let mut reply = Reply::empty(StatusCode::OK).with("etag", &quoted(&etag));
     if let Some((algorithm, value)) = &checksum {
         reply = reply.with(algorithm.header(), value);
     }
-    let part = UploadedPart { body: payload.body.clone(), digest, etag, checksum };
+    let size = payload.body.len() as u64;
+    let body = if sinks { Bytes::new() } else { payload.body.clone() };
+    let part = UploadedPart { body, size, digest, etag, checksum };
     upload(&mut endpoint.state(), call)?.parts.insert(number, part);
     Ok(reply)
 }
@@ -134,7 +144,7 @@ pub(super) fn list_parts(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
             "<Part>{}{}{}{}</Part>",
             element("PartNumber", &number.to_string()),
             element("ETag", &quoted(&part.etag)),
-            element("Size", &part.body.len().to_string()),
+            element("Size", &part.size.to_string()),
             checksum.unwrap_or_default()
         ));
     }
@@ -218,14 +228,17 @@ fn assembled(
     parts: &[&UploadedPart],
     capabilities: &Capabilities,
 ) -> S3Result<Object> {
-    let too_small = |part: &&UploadedPart| part.body.len() < capabilities.min_part_size;
+    let least = capabilities.min_part_size as u64;
+    let too_small = |part: &&UploadedPart| part.size < least;
     if parts[..parts.len() - 1].iter().any(too_small) {
         return Err(S3Error::entity_too_small());
     }
+    let size: u64 = parts.iter().map(|part| part.size).sum();
     let body = joined(parts);
     let digests: Vec<_> = parts.iter().map(|part| part.digest).collect();
     let mut object = upload.template.clone();
-    object.parts = parts.iter().map(|part| part.body.len() as u64).collect();
+    object.parts = parts.iter().map(|part| part.size).collect();
+    object.unstored = (body.len() as u64 != size).then_some(Unstored::Sunk(size));
     object.etag = if is_opaque(&object.encryption, capabilities) {
         format!("{:032x}-{}", fastrand::u128(..), parts.len())
     } else {
@@ -248,7 +261,7 @@ fn joined(parts: &[&UploadedPart]) -> Bytes {
 /// What a completion says of the whole object must be so.
 fn agrees(call: &Call, object: &Object) -> S3Result<()> {
     if let Some(size) = call.header("x-amz-mp-object-size")
-        && size != object.body.len().to_string()
+        && size != object.size().to_string()
     {
         return Err(S3Error::invalid(
             "The provided 'x-amz-mp-object-size' does not match what was uploaded",
@@ -268,7 +281,7 @@ fn whole(upload: &Upload, parts: &[&UploadedPart], body: &[u8]) -> Checksum {
     let (algorithm, kind) = upload.checksum.unwrap_or((Algorithm::Crc64Nvme, Kind::FullObject));
     let known = |part: &&UploadedPart| {
         let (known, value) = part.checksum.as_ref()?;
-        (*known == algorithm).then(|| (value.clone(), part.body.len() as u64))
+        (*known == algorithm).then(|| (value.clone(), part.size))
     };
     let known: Option<Vec<_>> = parts.iter().map(known).collect();
     let value = known.and_then(|known| match kind {

@@ -13,9 +13,10 @@ use crate::checksum::{ALL, Algorithm, Checksum, Kind, md5};
 use crate::clock::now;
 use crate::endpoint::{Capabilities, Endpoint};
 use crate::error::{S3Error, S3Result};
+use crate::giant::Unstored;
 use crate::reply::Reply;
 use crate::request::Call;
-use crate::storage::{Bucket, Object};
+use crate::storage::{Bucket, KMS, Object};
 use crate::text::{http_date, quoted};
 
 /// Most bytes of all names and values of user metadata (S3 User Guide, "Working with object metadata").
@@ -48,7 +49,7 @@ pub(super) fn get(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
     if call.operation == "GetObject" && object.is_archived() {
         return Err(S3Error::invalid_object_state());
     }
-    let size = object.body.len() as u64;
+    let size = object.size();
     let range = match (part_range(call, &object)?, call.header("range")) {
         (Some(part), _) => Some(part),
         (None, Some(text)) => parse_range(text, size)?,
@@ -72,9 +73,7 @@ pub(super) fn get(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
     if call.operation == "HeadObject" {
         reply.length = Some(to - from);
     } else {
-        let range =
-            usize::try_from(from).unwrap_or(usize::MAX)..usize::try_from(to).unwrap_or(usize::MAX);
-        reply.body = object.body.slice(range);
+        reply.body = object.read(from..to)?;
     }
     Ok(reply)
 }
@@ -110,7 +109,7 @@ fn part_range(call: &Call, object: &Object) -> S3Result<Option<(u64, u64)>> {
     let Some(text) = call.query("partNumber") else { return Ok(None) };
     let number: usize = text.parse().map_err(|_| S3Error::invalid("partNumber"))?;
     if object.parts.is_empty() && number == 1 {
-        return Ok(Some((0, object.body.len() as u64)));
+        return Ok(Some((0, object.size())));
     }
     let index = number
         .checked_sub(1)
@@ -142,8 +141,13 @@ pub(super) fn put(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Resu
     let capabilities = endpoint.capabilities();
     let sent = verify(call, payload, &capabilities)?;
     let mut object = template(call)?;
-    object.etag = etag(md5(&payload.body), &object.encryption, &capabilities);
-    object.body = payload.body.clone();
+    if endpoint.state().bucket(&call.bucket)?.sinks(&call.key) {
+        object.encryption = sunk(&object.encryption);
+        object.unstored = Some(Unstored::Sunk(payload.body.len() as u64));
+    } else {
+        object.body = payload.body.clone();
+    }
+    object.etag = etag(|| md5(&payload.body), &object.encryption, &capabilities);
     object.checksum = (!capabilities.no_checksums).then(|| match sent {
         Some((algorithm, value)) => Checksum { algorithm, value, kind: Kind::FullObject },
         None => Checksum::full(Algorithm::Crc64Nvme, &payload.body),
@@ -154,6 +158,11 @@ pub(super) fn put(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Resu
     let object = bucket.put(call.key.clone(), Object { modified: now(), ..object });
     let change = endpoint.changed(&call.key, "ObjectCreated:Put", Some(&object));
     Ok(written(&object).changing(change))
+}
+
+/// The encryption of what is not stored: its ETag says nothing, so that no MD5 need be computed.
+pub(super) fn sunk(encryption: &str) -> String {
+    if encryption.starts_with(KMS) { encryption.to_owned() } else { KMS.to_owned() }
 }
 
 /// What S3 answers to a write.

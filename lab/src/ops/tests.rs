@@ -1,5 +1,7 @@
 //! Operations without sockets: conditions under contention, ETags and checksums, what listings cost.
 
+mod giants;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
