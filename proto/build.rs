@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "s3sync/v1/run.proto",
     "s3sync/v1/job.proto",
     "s3sync/v1/agent_admin.proto",
+    "s3sync/v1/audit.proto",
     "s3sync/agent/v1/agent.proto",
 ];
 

@@ -163,6 +163,9 @@ pub(crate) enum Command {
     /// Agents: what does the work.
     #[command(subcommand)]
     Agent(ReadCommand),
+    /// The audit log: who asked for which change.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Turn the config.js of the original s3sync into documents and an agent's configuration. The file is read, not run;
     /// what is changed or cannot be carried over is said.
     #[command(after_help = IMPORT_EXAMPLES)]
@@ -218,6 +221,24 @@ pub(crate) enum ReadCommand {
     Get {
         /// Its name.
         name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// List calls that asked for a change, newest first.
+    #[command(after_help = "\
+Examples:
+  s3syncctl audit list                              the newest changes of anything
+  s3syncctl audit list --resource jobs/media        of one job and its runs
+  s3syncctl audit list -o wide                      with the requests")]
+    List {
+        /// Only those about this resource and what is below it, such as jobs/media or endpoints/usw2.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        resource: String,
+        /// At most this many.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
     },
 }
 

@@ -1,6 +1,7 @@
 //! The commands, a file for each noun or verb.
 
 pub(crate) mod apply;
+mod audit;
 mod delete;
 mod diff;
 mod endpoint;
@@ -47,6 +48,7 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Run(command) => run::run(client, command, output, terminal).await,
         Command::Endpoint(command) => endpoint::run(client, command, output, terminal).await,
         Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
+        Command::Audit(command) => audit::run(client, command, output, terminal).await,
         Command::Completion { .. } | Command::Man { .. } | Command::Import { .. } => {
             unreachable!("they were done before")
         }

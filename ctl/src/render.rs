@@ -1,5 +1,6 @@
 //! How resources are printed. Pure but for the time now, which ages are counted from.
 
+mod audit;
 mod explain;
 mod facts;
 mod failures;

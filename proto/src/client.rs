@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod ask;
+mod audit;
 mod error;
 mod queues;
 

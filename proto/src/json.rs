@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::model::{
-    Agent, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup, Job, Queue, Run,
+    Agent, AuditEntry, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup, Job, Queue, Run,
 };
 use crate::{pb, wire};
 
@@ -71,6 +71,33 @@ impl Resource for Agent {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.Agent", &wire::agent_to(self.clone()))
     }
+}
+
+impl Resource for AuditEntry {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.AuditEntry", &wire::audit_entry_to(self.clone()))
+    }
+}
+
+/// The paths of all calls of the contract, such as `/s3sync.v1.JobService/RunJob`.
+#[must_use]
+pub fn calls() -> Vec<String> {
+    let services = POOL.services();
+    let paths = services.flat_map(|service| {
+        let name = service.full_name().to_owned();
+        service.methods().map(move |one| format!("/{name}/{}", one.name())).collect::<Vec<_>>()
+    });
+    paths.collect()
+}
+
+/// The JSON form of an encoded request of a call; `None` when the contract has no such call or
+/// the bytes are not one.
+#[must_use]
+pub fn request_json(service: &str, method: &str, encoded: &[u8]) -> Option<serde_json::Value> {
+    let service = POOL.get_service_by_name(service)?;
+    let method = service.methods().find(|one| one.name() == method)?;
+    let message = DynamicMessage::decode(method.input(), encoded).ok()?;
+    message.serialize_with_options(serde_json::value::Serializer, &SerializeOptions::new()).ok()
 }
 
 fn json(name: &str, message: &impl prost::Message) -> serde_json::Value {

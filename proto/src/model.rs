@@ -3,6 +3,7 @@
 
 mod agent;
 mod ask;
+mod audit;
 mod counters;
 mod endpoint;
 mod failure;
@@ -21,6 +22,9 @@ pub use ask::{
     AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, EndpointProbe,
     Explanation, FEATURE_ASK, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe,
     Presence, Probe, ProbeCheck, Question, ShownChecksum,
+};
+pub use audit::{
+    AuditCall, AuditEntry, AuditOutcome, MAX_AUDIT_REASON_BYTES, MAX_AUDIT_REQUEST_BYTES,
 };
 pub use counters::Counters;
 pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};

@@ -4,6 +4,7 @@
 
 mod agent;
 mod ask;
+mod audit;
 mod endpoint;
 mod explain;
 mod job;
@@ -16,6 +17,7 @@ mod session_out;
 
 pub use agent::{agent_from, agent_to};
 pub use ask::{probed_from, probed_to};
+pub use audit::{audit_entry_from, audit_entry_to};
 pub use endpoint::{endpoint_from, endpoint_spec, endpoint_to, facts_from, facts_to};
 pub use explain::{key_explained_from, key_explained_to};
 pub use job::{job_from, job_spec, job_to};

@@ -289,6 +289,16 @@ fn endpoints() {
 }
 
 #[test]
+fn audit_entries() {
+    let entry = pb::AuditEntry {
+        name: "auditEntries/x".to_owned(),
+        outcome: 9,
+        ..pb::AuditEntry::default()
+    };
+    refused(wire::audit_entry_from(entry), &["name: is not auditEntries/NUMBER", "outcome: "]);
+}
+
+#[test]
 fn queues() {
     let queue = |url: &str, endpoint: &str| pb::Queue {
         url: url.to_owned(),

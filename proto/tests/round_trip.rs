@@ -27,6 +27,12 @@ proptest! {
     }
 
     #[test]
+    fn audit_entries(entry in values::audit_entry()) {
+        let there = bytes(&wire::audit_entry_to(entry.clone()));
+        prop_assert_eq!(wire::audit_entry_from(there), Ok(entry));
+    }
+
+    #[test]
     fn queues(queue in values::queue()) {
         let there = bytes(&wire::queue_to(queue.clone()));
         prop_assert_eq!(wire::queue_spec(there.clone()), Ok(queue.spec.clone()));

@@ -6,13 +6,14 @@ use proptest::collection::{btree_map, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use s3sync_proto::model::{
-    Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, BucketFacts, CompareMode,
-    Counters, DeleteMode, DeletePolicy, Destination, DestinationProgress, Encryption, Endpoint,
-    EndpointSpec, EtagKind, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec,
-    Key, KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH,
-    MAX_PARTS, Name, Outcome, OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule,
-    SplitProposal, State, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan,
-    Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
+    Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, AuditCall, AuditEntry,
+    AuditOutcome, BucketFacts, CompareMode, Counters, DeleteMode, DeletePolicy, Destination,
+    DestinationProgress, Encryption, Endpoint, EndpointSpec, EtagKind, Failure, FailureClass,
+    Filter, FromAgent, Held, Hello, Job, JobSpec, Key, KeyRange, Lease, Limits, Location,
+    MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS, Name, Outcome, OverlapPolicy,
+    Queue, QueueSpec, Run, RunName, RunState, Schedule, SplitProposal, State, Timestamp, Timing,
+    ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb, Verdict, Warning, Welcome, Work,
+    WorkError, WorkReport,
 };
 
 mod ask;
@@ -113,6 +114,32 @@ pub(crate) fn endpoint() -> impl Strategy<Value = Endpoint> {
             etag,
             created,
             updated,
+        },
+    )
+}
+
+pub(crate) fn audit_entry() -> impl Strategy<Value = AuditEntry> {
+    let call = (text(), text(), text(), text(), text()).prop_map(
+        |(caller, peer, method, resource, request)| AuditCall {
+            caller,
+            peer,
+            method,
+            resource,
+            request,
+        },
+    );
+    let outcome = prop_oneof![
+        Just(AuditOutcome::Unknown),
+        Just(AuditOutcome::Done),
+        text().prop_map(AuditOutcome::Refused),
+    ];
+    (any::<u64>(), time(), call, outcome, of(time())).prop_map(
+        |(number, created, call, outcome, ended)| AuditEntry {
+            number,
+            created,
+            call,
+            outcome,
+            ended,
         },
     )
 }

@@ -20,7 +20,7 @@ use crate::grpc::{self, Context};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::store::sqlite::{OpenError, Sqlite};
-use crate::{clock, http, reconcile, telemetry};
+use crate::{clock, http, keep, reconcile, telemetry};
 
 /// Streams have this long to end after a stop was asked for; tonic itself would wait for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -131,6 +131,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let (http_listener, http_address) = listen(config.http).await?;
     let router = grpc::router(&context, &secrets.tokens, secrets.tls)?;
     context.tasks.spawn(reconcile::serve(context.clone()));
+    context.tasks.spawn(keep::serve(context.clone(), keep::keep(config.keep_runs)));
     context.tasks.spawn(http::serve(http_listener, Arc::clone(&store), shutdown.clone()));
     if let Some(file) = &config.ready_file {
         write_ready(file, grpc_address, http_address).map_err(RunError::ReadyFile)?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use s3sync_proto::client::Secret;
+use s3sync_proto::model::Name;
 
 use crate::grpc::{Tls, Tokens};
 use crate::session::LeaseTimes;
@@ -48,7 +49,8 @@ pub struct Config {
     /// Clients and agents must show a certificate of this authority (PEM).
     #[arg(long, env = "S3SYNC_SERVER_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// File with the token of people and programs.
+    /// File with the token of people and programs; or several, a line each: a name, which the audit log shows, a blank,
+    /// and the token.
     #[arg(long, env = "S3SYNC_SERVER_API_TOKEN_FILE", value_name = "FILE")]
     pub api_token_file: Option<PathBuf>,
     /// File with the token of agents; a different one.
@@ -66,6 +68,9 @@ pub struct Config {
     /// How long after its last heartbeat an agent's work goes to others.
     #[arg(long, env = "S3SYNC_SERVER_SESSION_TTL", default_value = "60s", value_parser = humantime::parse_duration)]
     pub session_ttl: Duration,
+    /// How long runs that ended are kept, with their failures; the newest of a job stays.
+    #[arg(long, env = "S3SYNC_SERVER_KEEP_RUNS", default_value = "90d", value_parser = humantime::parse_duration)]
+    pub keep_runs: Duration,
     /// What is logged, such as `info` or `s3sync_server=debug`.
     #[arg(long, env = "S3SYNC_SERVER_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
@@ -132,9 +137,9 @@ impl Config {
         let certificate = read("--tls-cert", &self.tls_cert);
         let key = read("--tls-key", &self.tls_key);
         let client_ca = read("--tls-client-ca", &self.tls_client_ca);
-        let api = token("--api-token-file", self.api_token_file.as_deref(), &mut problems);
+        let api = api_tokens(self.api_token_file.as_deref(), &mut problems);
         let agent = token("--agent-token-file", self.agent_token_file.as_deref(), &mut problems);
-        if api.is_some() && api == agent {
+        if agent.as_ref().is_some_and(|agent| api.iter().any(|(_, token)| token == agent)) {
             problems.push(
                 "--api-token-file and --agent-token-file hold the same token; use different ones"
                     .to_owned(),
@@ -190,20 +195,71 @@ impl Config {
     }
 }
 
+/// The only token of a file.
 fn token(flag: &str, path: Option<&Path>, problems: &mut Vec<String>) -> Option<Secret> {
-    let path = path?;
-    match std::fs::read_to_string(path) {
-        Err(error) => problems.push(format!("{flag}: cannot read {}: {error}", path.display())),
-        Ok(text) if text.trim().len() < MIN_TOKEN_CHARS => problems.push(format!(
-            "{flag}: {} has fewer than {MIN_TOKEN_CHARS} characters; make one with: head -c 24 /dev/urandom | base64",
-            path.display()
-        )),
-        Ok(text) if text.trim().contains(|c: char| !c.is_ascii_graphic()) => {
-            problems.push(format!("{flag}: {} has blanks or other characters that cannot be sent", path.display()));
-        }
-        Ok(text) => return Some(Secret::new(text.trim())),
+    let text = text_of(flag, path?, problems)?;
+    checked(&format!("{flag}: {}", path?.display()), text.trim(), problems)
+}
+
+/// The tokens of people and programs. A lone one may stand there without a name.
+fn api_tokens(path: Option<&Path>, problems: &mut Vec<String>) -> Vec<(Name, Secret)> {
+    let flag = "--api-token-file";
+    let Some(path) = path else { return Vec::new() };
+    let Some(text) = text_of(flag, path, problems) else { return Vec::new() };
+    let lines: Vec<(usize, &str)> = (1..)
+        .zip(text.lines().map(str::trim))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    if lines.is_empty() {
+        problems.push(format!("{flag}: {} holds no token", path.display()));
     }
-    None
+    let mut tokens: Vec<(Name, Secret)> = Vec::new();
+    for (number, line) in &lines {
+        let place = format!("{flag}: {}:{number}", path.display());
+        let (name, token) = match line.split_once(|c: char| c.is_ascii_whitespace()) {
+            Some((name, token)) => (name, token.trim_start()),
+            None if lines.len() == 1 => ("api", *line),
+            None => {
+                problems.push(format!("{place} has no name; where there are several tokens, a line is a name, a blank and a token"));
+                continue;
+            }
+        };
+        let Ok(name) = name.parse::<Name>() else {
+            // Not said back: it may be a piece of a token.
+            problems.push(format!(
+                "{place} begins with what is no name; use 1 to 63 of a-z, 0-9 and '-'"
+            ));
+            continue;
+        };
+        let Some(token) = checked(&place, token, problems) else { continue };
+        if tokens.iter().any(|(other, known)| *other == name || *known == token) {
+            problems.push(format!("{place} has a name or a token that stands there before"));
+        }
+        tokens.push((name, token));
+    }
+    tokens
+}
+
+fn text_of(flag: &str, path: &Path, problems: &mut Vec<String>) -> Option<String> {
+    let read = std::fs::read_to_string(path);
+    read.map_err(|error| problems.push(format!("{flag}: cannot read {}: {error}", path.display())))
+        .ok()
+}
+
+fn checked(place: &str, token: &str, problems: &mut Vec<String>) -> Option<Secret> {
+    if token.len() < MIN_TOKEN_CHARS {
+        problems.push(format!(
+            "{place} has a token of fewer than {MIN_TOKEN_CHARS} characters; make one with: head -c 24 /dev/urandom | base64"
+        ));
+        return None;
+    }
+    if token.contains(|c: char| !c.is_ascii_graphic()) {
+        problems.push(format!(
+            "{place} has a token with blanks or other characters that cannot be sent"
+        ));
+        return None;
+    }
+    Some(Secret::new(token))
 }
 
 #[cfg(test)]
@@ -248,16 +304,43 @@ mod tests {
         assert_eq!(problems.len(), 5, "{problems:#?}");
         std::fs::write(short, "1234567890123456\n").unwrap();
         let secrets = config(&["--api-token-file", short]).check().unwrap();
-        assert_eq!(secrets.tokens.api, Some(Secret::new("1234567890123456")));
+        let lone = (name("api"), Secret::new("1234567890123456"));
+        assert_eq!(secrets.tokens.api, [lone]);
         let same =
             config(&["--api-token-file", short, "--agent-token-file", short]).check().unwrap_err();
         assert_eq!(same.len(), 1, "{same:?}");
     }
 
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn several_tokens_have_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let tokens = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let checked = config(&["--api-token-file", file.to_str().unwrap()]).check();
+            checked.map(|secrets| secrets.tokens.api)
+        };
+        let (one, two) = ("1234567890123456", "abcdefghijklmnop");
+        let both = [(name("ci"), Secret::new(one)), (name("alice"), Secret::new(two))];
+        assert_eq!(tokens(&format!("# who may\nci {one}\n\nalice\t{two}\n")).unwrap(), both);
+        let wrong = format!("{one}\nCI {two}\nci short\nci {one}\nci {two}x\nb {two} x\n");
+        let problems = tokens(&wrong).unwrap_err();
+        assert_eq!(problems.len(), 5, "{problems:#?}");
+        assert!(!problems.concat().contains(one), "{problems:?}");
+        assert_eq!(tokens("# none\n").unwrap_err().len(), 1);
+    }
+
     #[test]
     fn no_secret_is_shown() {
         let secrets = Secrets {
-            tokens: Tokens { api: Some(Secret::new("very-secret-token")), agent: None },
+            tokens: Tokens {
+                api: vec![(name("a"), Secret::new("very-secret-token"))],
+                agent: None,
+            },
             tls: None,
         };
         assert!(!format!("{secrets:?}").contains("very-secret"));

@@ -2,6 +2,7 @@
 
 mod agent;
 mod agents;
+mod audit;
 mod auth;
 mod endpoints;
 mod explain;
@@ -105,6 +106,9 @@ pub fn router(
         context.clone(),
     ))
     .max_decoding_message_size(MAX_API_MESSAGE);
+    let audits =
+        pb::v1::audit_service_server::AuditServiceServer::new(audit::Audits(context.clone()))
+            .max_decoding_message_size(MAX_API_MESSAGE);
     let agent = pb::agent::v1::agent_service_server::AgentServiceServer::new(agent::AgentApi(
         context.clone(),
     ))
@@ -119,10 +123,11 @@ pub fn router(
     let described = "the build script wrote valid descriptors";
     Ok(server
         .trace_fn(trace::span)
-        .add_service(InterceptedService::new(endpoints, tokens.api()))
-        .add_service(InterceptedService::new(jobs, tokens.api()))
-        .add_service(InterceptedService::new(queues, tokens.api()))
-        .add_service(InterceptedService::new(admin, tokens.api()))
+        .add_service(InterceptedService::new(audited(context, endpoints), tokens.api()))
+        .add_service(InterceptedService::new(audited(context, jobs), tokens.api()))
+        .add_service(InterceptedService::new(audited(context, queues), tokens.api()))
+        .add_service(InterceptedService::new(audited(context, admin), tokens.api()))
+        .add_service(InterceptedService::new(audits, tokens.api()))
         .add_service(InterceptedService::new(agent, tokens.agent()))
         .add_service(InterceptedService::new(health, tokens.any()))
         .add_service(InterceptedService::new(
@@ -133,4 +138,9 @@ pub fn router(
             reflection().build_v1alpha().expect(described),
             tokens.any(),
         )))
+}
+
+/// Records the changes that a service is asked for.
+fn audited<S>(context: &Context, service: S) -> audit::Audited<S> {
+    audit::Audited::new(service, context.clone())
 }

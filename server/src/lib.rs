@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod grpc;
 mod http;
+mod keep;
 pub mod plan;
 pub mod reconcile;
 pub mod session;

@@ -3,8 +3,11 @@
 //!
 //! Times come from the caller. Nothing here decides: decisions are pure functions of [`crate::plan`].
 
+mod change;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod error;
+mod keep;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -12,12 +15,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    Agent, AgentEndpoint, Assignment, BucketFacts, Destination, Endpoint, EndpointSpec, Failure,
-    FailureClass, FailureGroup, Held, Hello, Job, JobSpec, Key, Location, Name, Queue, QueueSpec,
-    Run, RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict, WorkError,
+    Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
+    Destination, Failure, FailureClass, FailureGroup, Held, Hello, Key, Location, Name, Run,
+    RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict, WorkError,
     WorkReport,
 };
 use tokio::sync::watch;
+
+pub use change::{Applied, Catalogue, CatalogueChange, RequestKey};
+pub use error::Error;
+pub use keep::{Keep, Pruned};
 
 /// Most failures a run lists; more are only counted, and the run ends incomplete (DESIGN, decision 2).
 pub const MAX_FAILURES_PER_RUN: u64 = 100_000;
@@ -138,6 +145,32 @@ pub trait Store: Send + Sync + 'static {
     /// Sets why runs stand where they stand (nobody can do the work), where that differs from what is recorded.
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error>;
 
+    // --- what is kept ---
+
+    /// Records a call that asks for a change, before it is looked at. Returns the number of its entry.
+    async fn begin_audit(&self, call: AuditCall, now: Timestamp) -> Result<u64, Error>;
+
+    /// Records how a call ended. No effect on an entry that has ended, or is gone.
+    async fn end_audit(
+        &self,
+        number: u64,
+        outcome: AuditOutcome,
+        now: Timestamp,
+    ) -> Result<(), Error>;
+
+    /// Entries, newest first, after the number `before` (exclusive); of a resource and what is below it, or of all.
+    async fn audit(
+        &self,
+        resource: Option<&str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, Error>;
+
+    /// Deletes some of what is not kept any longer by these bounds: runs that ended, with all that is recorded of them, and
+    /// entries of the audit log. The newest run of a job and trigger stays. Returns how much was deleted; when it is nothing,
+    /// there is no more.
+    async fn prune(&self, keep: &Keep, now: Timestamp) -> Result<Pruned, Error>;
+
     // --- agents and sessions ---
 
     /// All agents, by name.
@@ -214,116 +247,6 @@ pub trait Store: Send + Sync + 'static {
         buckets: Vec<String>,
         facts: Vec<BucketFacts>,
     ) -> Result<(), Error>;
-}
-
-/// Why the store refused.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The catalogue changed since it was read: read again, check again.
-    #[error("the catalogue changed meanwhile")]
-    Moved,
-    /// There is no such thing.
-    #[error("{0} does not exist")]
-    NotFound(String),
-    /// The job has a run that has not ended.
-    #[error("{0} has not ended")]
-    RunActive(RunName),
-    /// The request id was used for a different request.
-    #[error("the request id was used for a different request")]
-    RequestReused,
-    /// The session expired or was superseded.
-    #[error("the session is gone")]
-    SessionGone,
-    /// Things are not so that it can be done.
-    #[error("{text}")]
-    NotNow {
-        /// Why, for programs.
-        reason: &'static str,
-        /// Why and what to do, for people.
-        text: String,
-    },
-    /// A message contradicts itself or what is recorded.
-    #[error("{0}")]
-    Invalid(String),
-    /// The database cannot be used.
-    #[error("the database cannot be used")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// All endpoints, queues and jobs.
-#[derive(Clone, Debug, Default)]
-pub struct Catalogue {
-    /// Grows with each change of them.
-    pub revision: u64,
-    /// The endpoints.
-    pub endpoints: BTreeMap<Name, Endpoint>,
-    /// The queues.
-    pub queues: BTreeMap<Name, Queue>,
-    /// The jobs, without warnings.
-    pub jobs: BTreeMap<Name, Job>,
-}
-
-/// A change of the catalogue.
-#[derive(Clone, Debug)]
-pub enum CatalogueChange {
-    /// Create or replace an endpoint.
-    PutEndpoint {
-        /// Which.
-        name: Name,
-        /// Its settings.
-        spec: EndpointSpec,
-    },
-    /// Delete an endpoint and what was learned of its buckets.
-    DeleteEndpoint {
-        /// Which.
-        name: Name,
-    },
-    /// Create or replace a queue.
-    PutQueue {
-        /// Which.
-        name: Name,
-        /// Its settings.
-        spec: QueueSpec,
-    },
-    /// Delete a queue.
-    DeleteQueue {
-        /// Which.
-        name: Name,
-    },
-    /// Create or replace a job.
-    PutJob {
-        /// Which.
-        name: Name,
-        /// Its settings.
-        spec: Box<JobSpec>,
-    },
-    /// Delete a job with its runs; [`Error::RunActive`] while one is going on.
-    DeleteJob {
-        /// Which.
-        name: Name,
-    },
-}
-
-/// What became of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Applied {
-    /// It was made.
-    Fresh,
-    /// A request with the same id had made it before.
-    Repeated,
-}
-
-/// A client's request id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestKey {
-    /// The RPC.
-    pub method: &'static str,
-    /// The id the client chose.
-    pub id: String,
-    /// Digest of the request, to tell a repetition from a reuse.
-    pub fingerprint: String,
-    /// Name of the resource that the request makes or changes; for a run it is set by the store.
-    pub resource: String,
 }
 
 /// A run to start.

@@ -31,6 +31,8 @@ const BOUND: Duration = Duration::from_secs(30);
 
 #[path = "api/asked.rs"]
 mod asked;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/changes.rs"]
 mod changes;
 #[path = "api/doors.rs"]
@@ -280,7 +282,7 @@ async fn a_watch_tells_each_change_and_ends_with_the_run() {
 #[tokio::test]
 async fn each_token_opens_its_own_door() {
     let tokens = Tokens {
-        api: Some(Secret::new("the-api-token-1")),
+        api: vec![(name("alice"), Secret::new("the-api-token-1"))],
         agent: Some(Secret::new("the-agent-token")),
     };
     let server = server(tokens).await;

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use expect_test::expect;
 use s3sync_proto::model::{
-    Counters, DestinationProgress, Failure, FailureClass, Key, Location, Run, RunState, Timestamp,
-    Trigger,
+    AuditCall, AuditEntry, AuditOutcome, Counters, DestinationProgress, Failure, FailureClass, Key,
+    Location, Run, RunState, Timestamp, Trigger,
 };
 
 use super::*;
@@ -285,4 +285,37 @@ fn what_is_known_of_buckets_a_line_each() {
           listing order       ascending, as far as seen
     "#]]
     .assert_eq(&one(&endpoint, Output::Table));
+}
+
+#[test]
+fn the_audit_log_says_who_asked_for_what_and_how_it_ended() {
+    let call = |caller: &str, method: &str| AuditCall {
+        caller: caller.to_owned(),
+        peer: "10.0.0.7:50412".to_owned(),
+        method: method.to_owned(),
+        resource: "jobs/media".to_owned(),
+        request: r#"{"name":"jobs/media"}"#.to_owned(),
+    };
+    let entry = |number, call, outcome| AuditEntry {
+        number,
+        created: "2026-01-31T06:00:00Z".parse().unwrap(),
+        call,
+        outcome,
+        ended: None,
+    };
+    let refused = AuditOutcome::Refused("jobs/media/runs/3 has not ended".to_owned());
+    let entries = [
+        entry(3, call("ci", "JobService.RunJob"), refused),
+        entry(2, call("alice", "JobService.UpdateJob"), AuditOutcome::Done),
+        entry(1, call("alice", "JobService.CreateJob"), AuditOutcome::Unknown),
+    ];
+    expect![[r#"
+        TIME                  WHO    CALL                  RESOURCE    OUTCOME
+        2026-01-31T06:00:00Z  ci     JobService.RunJob     jobs/media  refused: jobs/media/runs/3 has not ended
+        2026-01-31T06:00:00Z  alice  JobService.UpdateJob  jobs/media  done
+        2026-01-31T06:00:00Z  alice  JobService.CreateJob  jobs/media  not known
+    "#]].assert_eq(&many(&entries, Output::Table));
+    expect![[r#"
+        {"name":"auditEntries/3","createTime":"2026-01-31T06:00:00Z","caller":"ci","peer":"10.0.0.7:50412","method":"JobService.RunJob","resource":"jobs/media","request":"{\"name\":\"jobs/media\"}","outcome":"AUDIT_OUTCOME_REFUSED","reason":"jobs/media/runs/3 has not ended"}
+    "#]].assert_eq(&many(&entries[..1], Output::Jsonl));
 }

@@ -21,6 +21,7 @@ pub struct ApiClient {
     pub(super) jobs: pb::job_service_client::JobServiceClient<Wire>,
     agents: pb::agent_admin_service_client::AgentAdminServiceClient<Wire>,
     pub(super) queues: pb::queue_service_client::QueueServiceClient<Wire>,
+    pub(super) audit: pb::audit_service_client::AuditServiceClient<Wire>,
 }
 
 /// One page of a list.
@@ -84,6 +85,8 @@ impl ApiClient {
             agents: pb::agent_admin_service_client::AgentAdminServiceClient::new(wire())
                 .max_decoding_message_size(MAX_API_MESSAGE),
             queues: pb::queue_service_client::QueueServiceClient::new(wire())
+                .max_decoding_message_size(MAX_API_MESSAGE),
+            audit: pb::audit_service_client::AuditServiceClient::new(wire())
                 .max_decoding_message_size(MAX_API_MESSAGE),
         }
     }

@@ -1,16 +1,19 @@
 //! Tokens. People and programs have one, agents another; neither opens the other's door.
 
+use std::sync::Arc;
+
 use s3sync_proto::client::Secret;
+use s3sync_proto::model::Name;
 use s3sync_proto::status::{reason, status};
 use sha2::{Digest as _, Sha256};
 use tonic::service::Interceptor;
 use tonic::{Code, Request, Status};
 
-/// The tokens that open the doors. `None` leaves a door open, which only a loopback listener or `--insecure` allows.
+/// The tokens that open the doors. A door without one is open, which only a loopback listener or `--insecure` allows.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
-    /// For people and programs.
-    pub api: Option<Secret>,
+    /// For people and programs, each with the name that the audit log knows it by; none leaves the door open.
+    pub api: Vec<(Name, Secret)>,
     /// For agents.
     pub agent: Option<Secret>,
 }
@@ -18,38 +21,38 @@ pub struct Tokens {
 /// One door.
 #[derive(Clone)]
 pub(super) struct Door {
-    /// Digests of the tokens that open it; empty when it is open.
-    keys: Vec<[u8; 32]>,
+    /// Digests of the tokens that open it, and their names; empty when it is open.
+    keys: Vec<([u8; 32], Caller)>,
     /// Whose token is asked for, for the message.
     whose: &'static str,
 }
 
+/// Name of the token a call was made with.
+#[derive(Clone, Debug)]
+pub(super) struct Caller(pub(super) Arc<str>);
+
 impl Tokens {
     pub(super) fn api(&self) -> Door {
-        Door::new(&[&self.api], "API")
+        Door { keys: self.api_keys().collect(), whose: "API" }
     }
 
     pub(super) fn agent(&self) -> Door {
-        Door::new(&[&self.agent], "agent")
+        Door { keys: self.agent_keys().collect(), whose: "agent" }
     }
 
     /// Health and reflection: whoever has any token.
     pub(super) fn any(&self) -> Door {
-        match (&self.api, &self.agent) {
-            (Some(_), Some(_)) => Door::new(&[&self.api, &self.agent], "API or agent"),
-            _ => Door::new(&[], "API or agent"),
-        }
+        let closed = !self.api.is_empty() && self.agent.is_some();
+        let keys = self.api_keys().chain(self.agent_keys()).filter(|_| closed);
+        Door { keys: keys.collect(), whose: "API or agent" }
     }
-}
 
-impl Door {
-    fn new(tokens: &[&Option<Secret>], whose: &'static str) -> Self {
-        let keys = tokens
-            .iter()
-            .filter_map(|token| token.as_ref())
-            .map(|token| digest(token.reveal()))
-            .collect();
-        Self { keys, whose }
+    fn api_keys(&self) -> impl Iterator<Item = ([u8; 32], Caller)> {
+        self.api.iter().map(|(name, token)| (digest(token.reveal()), Caller(name.as_str().into())))
+    }
+
+    fn agent_keys(&self) -> impl Iterator<Item = ([u8; 32], Caller)> {
+        self.agent.iter().map(|token| (digest(token.reveal()), Caller("agent".into())))
     }
 }
 
@@ -59,7 +62,7 @@ fn digest(token: &str) -> [u8; 32] {
 }
 
 impl Interceptor for Door {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if self.keys.is_empty() {
             return Ok(request);
         }
@@ -75,8 +78,13 @@ impl Interceptor for Door {
         };
         match shown {
             None => refuse("missing"),
-            Some(shown) if self.keys.contains(&shown) => Ok(request),
-            Some(_) => refuse("not right"),
+            Some(shown) => match self.keys.iter().find(|(key, _)| *key == shown) {
+                Some((_, caller)) => {
+                    request.extensions_mut().insert(caller.clone());
+                    Ok(request)
+                }
+                None => refuse("not right"),
+            },
         }
     }
 }

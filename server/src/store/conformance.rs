@@ -12,6 +12,7 @@ mod cancel;
 mod catalogue;
 mod cuts;
 mod history;
+mod keep;
 mod pause;
 mod retry;
 mod runs;
@@ -107,6 +108,9 @@ const CASES: &[Case] = &[
     ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),
     ("a cancelled run's lost holder leaves its uploads to others", |b| Box::pin(cancel::lost(b))),
     ("to cancel what has ended has no effect", |b| Box::pin(cancel::ended(b))),
+    ("old runs go with their failures, the newest stays", |b| Box::pin(keep::runs(b))),
+    ("runs are kept for each job", |b| Box::pin(keep::per_job(b))),
+    ("calls are recorded, and end once", |b| Box::pin(keep::audit(b))),
 ];
 
 /// Runs every case, each with a new store.

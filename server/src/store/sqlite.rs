@@ -1,9 +1,11 @@
 //! The embedded store. One writer connection with group commit, a few for reading; everything blocking runs on
 //! tokio's blocking threads, so that a paused clock in a test waits for it.
 
+mod audit;
 mod catalogue;
 mod commit;
 mod failures;
+mod keep;
 mod keys;
 mod lease;
 mod open;
@@ -20,16 +22,17 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
-    Agent, Assignment, BucketFacts, Failure, FailureClass, FailureGroup, Held, Key, Name, Run,
-    RunName, SplitProposal, State, Timestamp, UploadIntent, Verdict, WorkError, WorkReport,
+    Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, Failure, FailureClass,
+    FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Timestamp, UploadIntent,
+    Verdict, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
 pub use open::OpenError;
 
 use super::{
-    Applied, Catalogue, CatalogueChange, Error, Grant, ListedRun, OpenSession, Opened, RequestKey,
-    RunPosition, SessionId, Snapshot, StartRun, Store,
+    Applied, Catalogue, CatalogueChange, Error, Grant, Keep, ListedRun, OpenSession, Opened,
+    Pruned, RequestKey, RunPosition, SessionId, Snapshot, StartRun, Store,
 };
 use commit::Committer;
 use open::Readers;
@@ -233,6 +236,34 @@ impl Store for Sqlite {
 
     async fn agents(&self) -> Result<Vec<Agent>, Error> {
         self.read(sessions::agents).await
+    }
+
+    async fn begin_audit(&self, call: AuditCall, now: Timestamp) -> Result<u64, Error> {
+        self.write(move |db| audit::begin(db, &call, now)).await
+    }
+
+    async fn end_audit(
+        &self,
+        number: u64,
+        outcome: AuditOutcome,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.write(move |db| audit::end(db, number, &outcome, now)).await
+    }
+
+    async fn audit(
+        &self,
+        resource: Option<&str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditEntry>, Error> {
+        let resource = resource.map(str::to_owned);
+        self.read(move |db| audit::list(db, resource.as_deref(), before, limit)).await
+    }
+
+    async fn prune(&self, keep: &Keep, now: Timestamp) -> Result<Pruned, Error> {
+        let keep = *keep;
+        self.write(move |db| keep::prune(db, &keep, now)).await
     }
 
     async fn open_session(&self, open: OpenSession, now: Timestamp) -> Result<Opened, Error> {

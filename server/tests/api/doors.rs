@@ -56,7 +56,7 @@ async fn health_and_reflection_open_to_either_token_and_to_no_other() {
     use tonic_health::pb::HealthCheckRequest;
     use tonic_health::pb::health_client::HealthClient;
     let tokens = Tokens {
-        api: Some(Secret::new("the-api-token-1")),
+        api: vec![(name("alice"), Secret::new("the-api-token-1"))],
         agent: Some(Secret::new("the-agent-token")),
     };
     let server = server(tokens).await;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0004_key_work.sql"),
     include_str!("../../../migrations/0003_schedules.sql"),
     include_str!("../../../migrations/0009_uploads.sql"),
+    include_str!("../../../migrations/0010_audit.sql"),
 ];
 
 /// Why a store cannot be opened.
