@@ -32,7 +32,8 @@ pub(crate) async fn run(
         }
         RunCommand::Watch { run } => watch(client, run, output, terminal).await,
         RunCommand::Wait { run, patience } => {
-            let name = resolve(client, run).await?;
+            // A server that goes away is waited for, but not one that was never there.
+            let name = client.get_run(&run.job, run.number).await?.name;
             wait::run(client, &name, patience, output, terminal).await
         }
         RunCommand::Cancel { run } => {

@@ -51,6 +51,10 @@ pub(super) async fn merge<K: Kind>(
     loop {
         tries += 1;
         let known = if update.is_partial() { kind.read(name).await? } else { None };
+        if update.is_partial() && known.is_none() && !update.allow_missing {
+            // There is nothing whose other fields could stay; what is sent alone would be refused for what it leaves out.
+            return Ok(Err(Refused::Missing));
+        }
         let precondition = update.precondition(known.as_ref().map(Merge::etag));
         let merged = if update.is_partial() {
             known.unwrap_or_default().masked(sent.clone(), &update.paths)?
