@@ -5,6 +5,7 @@ const FILES: &[&str] = &[
     "s3sync/v1/probe.proto",
     "s3sync/v1/endpoint.proto",
     "s3sync/v1/explain.proto",
+    "s3sync/v1/plan.proto",
     "s3sync/v1/queue.proto",
     "s3sync/v1/run.proto",
     "s3sync/v1/job.proto",

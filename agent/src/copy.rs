@@ -13,6 +13,7 @@ mod carry;
 mod fail;
 mod look;
 mod parts;
+pub(crate) mod plan;
 mod resume;
 mod server_side;
 mod single;
@@ -322,17 +323,7 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
             return server_side::copy(context, state).await;
         }
         Route::Single => return single::copy(context, state).await,
-        Route::TooLarge => {
-            let message = format!("{size} bytes are more than the destination takes");
-            let key = &state.source.key;
-            return Err(Fault::Failed(context.destination.error(
-                Class::Permanent,
-                Operation::CreateUpload,
-                key,
-                "too_large",
-                message,
-            )));
-        }
+        Route::TooLarge => return Err(too_large(context, &state.source)),
         Route::Parts(_) | Route::ServerSideParts(_) => {}
     }
     state.close();
@@ -349,6 +340,13 @@ async fn copy(context: &Arc<Context>, state: &mut State) -> Result<Copied, Fault
         }
     };
     parts::copy(context, state, object, Course { facts, layout, server_side }).await
+}
+
+fn too_large(context: &Context, source: &Found) -> Fault {
+    let message = format!("{} bytes are more than the destination takes", source.size);
+    let (class, operation) = (Class::Permanent, Operation::CreateUpload);
+    let side = &context.destination;
+    Fault::Failed(side.error(class, operation, &source.key, "too_large", message))
 }
 
 /// HEAD of the version of the source that is copied.

@@ -6,10 +6,8 @@ mod look;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use s3sync_proto::model::{
-    Assignment, BucketFacts, CompareMode, FailureClass, Key, KeyExplanation, Matcher, Work,
-    WorkError,
+    Assignment, CompareMode, FailureClass, Key, KeyExplanation, Matcher, Work, WorkError,
 };
 
 use self::judge::{Carried, Evidence};
@@ -17,7 +15,7 @@ use self::look::{Looked, look};
 use crate::compare::drift::{drift, same_tags};
 use crate::compare::{Ask, Decision, decide};
 use crate::copy;
-use crate::work::{Begun, Desk, Lost, Progress};
+use crate::work::NoDesk;
 use crate::worker::context::Context;
 use crate::worker::{Engine, Sides};
 
@@ -94,34 +92,4 @@ async fn carried(
         _ => true,
     };
     Some(Carried { differs, unread })
-}
-
-/// A desk at which nothing can be written or reported.
-struct NoDesk;
-
-#[async_trait]
-impl Desk for NoDesk {
-    async fn report(&self, _progress: Progress) -> Result<(), Lost> {
-        Err(Lost)
-    }
-
-    async fn upload_intent(&self, _key: &Key, _begun: Option<&Begun>) -> Result<(), Lost> {
-        Err(Lost)
-    }
-
-    async fn propose_split(&self, _at: &Key, _until: Option<&Key>) -> Result<(), Lost> {
-        Err(Lost)
-    }
-
-    async fn decline_split(&self, _reason: &str) {}
-
-    async fn learned(&self, _facts: BucketFacts) {}
-
-    async fn may_commit(&self) -> Result<(), Lost> {
-        Err(Lost)
-    }
-
-    fn may_commit_now(&self) -> bool {
-        false
-    }
 }

@@ -17,6 +17,7 @@ pub mod s3;
 pub mod scan;
 pub mod session;
 pub mod stores;
+mod survey;
 mod telemetry;
 pub mod watch;
 pub mod window;

@@ -6,6 +6,7 @@ pub mod aws;
 mod classify;
 mod error;
 pub mod policy;
+pub mod read_only;
 mod text;
 
 use std::collections::BTreeMap;

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS, FromAgent,
-    Held, Hello, Name, Timestamp, ToAgent, WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS,
+    FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,8 @@ pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
 pub const PROTOCOL: (u32, u32) = (1, 1);
 
 /// What this agent can do beyond the version.
-const FEATURES: &[&str] = &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK];
+const FEATURES: &[&str] =
+    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(15);

@@ -73,3 +73,34 @@ pub struct Orders {
     /// The server asks to cut the range.
     pub split: mpsc::Receiver<()>,
 }
+
+/// A desk at which nothing can be written or reported.
+#[derive(Debug)]
+pub struct NoDesk;
+
+#[async_trait]
+impl Desk for NoDesk {
+    async fn report(&self, _progress: Progress) -> Result<(), Lost> {
+        Err(Lost)
+    }
+
+    async fn upload_intent(&self, _key: &Key, _begun: Option<&Begun>) -> Result<(), Lost> {
+        Err(Lost)
+    }
+
+    async fn propose_split(&self, _at: &Key, _until: Option<&Key>) -> Result<(), Lost> {
+        Err(Lost)
+    }
+
+    async fn decline_split(&self, _reason: &str) {}
+
+    async fn learned(&self, _facts: BucketFacts) {}
+
+    async fn may_commit(&self) -> Result<(), Lost> {
+        Err(Lost)
+    }
+
+    fn may_commit_now(&self) -> bool {
+        false
+    }
+}

@@ -142,7 +142,7 @@ async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outco
 }
 
 /// The slice that is still to be done.
-fn remaining(range: &KeyRange, cursor: Option<&Key>) -> Option<Key> {
+pub(crate) fn remaining(range: &KeyRange, cursor: Option<&Key>) -> Option<Key> {
     cursor.cloned().max(range.after.clone())
 }
 

@@ -1,11 +1,15 @@
 //! The command line.
 
+mod run_ref;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use s3sync_proto::model::Name;
+
+pub(crate) use run_ref::RunRef;
 
 use crate::manifest::parse_duration;
 
@@ -113,6 +117,9 @@ pub(crate) enum Command {
         /// Check and say what would happen; change nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Also say what a run of each job that would change would do then, as `job plan` does.
+        #[arg(long, requires = "dry_run")]
+        plan: bool,
     },
     /// Show what `apply` would change, field by field.
     Diff {
@@ -286,6 +293,27 @@ Example:
         #[command(flatten)]
         patience: Patience,
     },
+    /// Say what a run would do now, without doing any of it: how much it would copy in which way, what is extra, archived or
+    /// would fail, and what it costs in requests. Nothing is written.
+    #[command(after_help = "\
+Examples:
+  s3syncctl job plan media                  what a run would do
+  s3syncctl job plan -f media.yaml          the same with the settings of a file, which are not applied
+  s3syncctl job plan media -o jsonl         every difference, a line each; what they add up to goes to stderr
+
+A run that goes on is neither held up nor waited for. The command ends with 5 when no agent can look at some destination, or
+not every key could be looked at.")]
+    Plan {
+        /// The job.
+        #[arg(required_unless_present = "file")]
+        name: Option<Name>,
+        /// Plan the jobs of a file, `-`, or a folder of .yaml files, as they would be.
+        #[arg(short, long, value_name = "FILE|DIR", conflicts_with = "name")]
+        file: Option<PathBuf>,
+        /// No progress lines, and with jsonl no sum.
+        #[arg(short, long)]
+        quiet: bool,
+    },
     /// Change a job's settings in an editor. Refused when somebody else changed them meanwhile.
     #[command(after_help = "\
 Examples:
@@ -452,50 +480,12 @@ pub(crate) struct Patience {
     pub(crate) quiet: bool,
 }
 
-/// A run as people name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RunRef {
-    pub(crate) job: Name,
-    pub(crate) number: Option<u64>,
-}
-
-impl std::str::FromStr for RunRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse =
-            || format!("{text:?} is not a run; write JOB/NUMBER, or JOB for its newest run");
-        let short = text
-            .strip_prefix("jobs/")
-            .map_or_else(|| text.to_owned(), |rest| rest.replace("/runs/", "/"));
-        let (job, number) = match short.split_once('/') {
-            None => (short.as_str(), None),
-            Some((job, number)) => {
-                (job, Some(number.parse().ok().filter(|n| *n > 0).ok_or_else(refuse)?))
-            }
-        };
-        Ok(Self { job: job.parse().map_err(|_| refuse())?, number })
-    }
-}
-
 #[cfg(test)]
 mod help;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_run_is_named_in_three_ways() {
-        let parsed =
-            |text: &str| text.parse::<RunRef>().map(|run| (run.job.to_string(), run.number));
-        assert_eq!(parsed("media"), Ok(("media".to_owned(), None)));
-        assert_eq!(parsed("media/3"), Ok(("media".to_owned(), Some(3))));
-        assert_eq!(parsed("jobs/media/runs/3"), Ok(("media".to_owned(), Some(3))));
-        for bad in ["", "media/", "media/0", "media/x", "Media", "a/1/2"] {
-            assert!(parsed(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_sound() {

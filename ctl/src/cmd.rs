@@ -33,7 +33,14 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
     let mut client = connect::client(&connection)?;
     let client = &mut client;
     match command {
-        Command::Apply { file, dry_run } => apply::run(client, &file, dry_run, terminal).await,
+        Command::Apply { file, dry_run, plan } => {
+            let mode = match (dry_run, plan) {
+                (false, _) => apply::Mode::Write,
+                (true, false) => apply::Mode::Check,
+                (true, true) => apply::Mode::Plan,
+            };
+            apply::run(client, &file, mode, terminal).await
+        }
         Command::Diff { file } => diff::run(client, &file, terminal).await,
         Command::Get { kind, name } => {
             get::run(client, kind, name.as_ref(), output, terminal).await

@@ -4,6 +4,7 @@ mod audit;
 mod explain;
 mod facts;
 mod failures;
+mod plan;
 mod resources;
 mod text;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 pub(crate) use explain::{explanation, probe};
 pub(crate) use failures::class;
+pub(crate) use plan::{difference, plan, plan_progress};
 pub(crate) use resources::{progress_line, run_label};
 
 use crate::args::Output;

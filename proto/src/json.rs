@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::model::{
-    Agent, AuditEntry, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup, Job, Queue, Run,
+    Agent, AuditEntry, Difference, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup,
+    Job, JobPlan, Queue, Run,
 };
 use crate::{pb, wire};
 
@@ -64,6 +65,18 @@ impl Resource for Explanation {
 impl Resource for EndpointProbe {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.ProbeEndpointResponse", &wire::probed_to(self.clone()))
+    }
+}
+
+impl Resource for JobPlan {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.JobPlan", &wire::plan_to(self.clone()))
+    }
+}
+
+impl Resource for Difference {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.Difference", &wire::difference_to(self.clone()))
     }
 }
 

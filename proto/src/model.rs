@@ -12,6 +12,7 @@ mod invalid;
 mod job;
 mod key;
 mod name;
+mod plan;
 mod queue;
 mod run;
 mod time;
@@ -37,6 +38,10 @@ pub use job::{
 };
 pub use key::{Key, KeyRange, MAX_KEY_BYTES, moves_text};
 pub use name::{MAX_NAME_CHARS, Name, NotAName, RunName};
+pub use plan::{
+    DestinationPlan, Difference, FEATURE_PLAN, JobPlan, MAX_SAMPLES, PlanAsk, PlanPart, PlanTally,
+    PlannedKeys,
+};
 pub use queue::{Queue, QueueSpec};
 pub use run::{DestinationProgress, Run, RunState, Trigger};
 pub use time::Timestamp;

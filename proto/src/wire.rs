@@ -9,6 +9,7 @@ mod endpoint;
 mod explain;
 mod job;
 mod names;
+mod plan;
 mod problems;
 mod queue;
 mod run;
@@ -25,6 +26,7 @@ pub use names::{
     agent_name, endpoint_name, format_agent, format_endpoint, format_job, format_queue, job_name,
     parse_job_parent, parse_run, queue_name,
 };
+pub use plan::{difference_to, plan_to, planned_from, planned_to};
 pub use problems::Problems;
 pub use queue::{queue_from, queue_spec, queue_to};
 pub use run::{

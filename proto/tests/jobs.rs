@@ -37,11 +37,32 @@ fn run(number: u64, state: pb::RunState) -> pb::Run {
     }
 }
 
+type Planned = tokio_stream::Iter<std::vec::IntoIter<Result<pb::PlanJobResponse, Status>>>;
 type Watched = tokio_stream::Iter<std::vec::IntoIter<Result<pb::WatchRunsResponse, Status>>>;
 
 #[tonic::async_trait]
 impl pb::job_service_server::JobService for Asked {
     type WatchRunsStream = Watched;
+    type PlanJobStream = Planned;
+
+    async fn plan_job(
+        &self,
+        request: Request<pb::PlanJobRequest>,
+    ) -> Result<Response<Planned>, Status> {
+        let pb::PlanJobRequest { name, job, differences } = request.into_inner();
+        self.note(format!("plan {name} {} {differences}", job.is_some()));
+        let plan = |complete| pb::PlanJobResponse {
+            plan: Some(pb::JobPlan { name: name.clone(), complete, ..Default::default() }),
+            differences: vec![pb::Difference {
+                key: "k".into(),
+                next: pb::NextStep::Copy.into(),
+                way: pb::CopyWay::Single.into(),
+                ..Default::default()
+            }],
+        };
+        let end = Err(Status::unavailable("stopping"));
+        Ok(Response::new(tokio_stream::iter(vec![Ok(plan(false)), Ok(plan(true)), end])))
+    }
 
     async fn get_job(&self, _: Request<pb::GetJobRequest>) -> Result<Response<pb::Job>, Status> {
         Err(Status::unimplemented(""))
@@ -264,4 +285,16 @@ async fn a_watch_tells_the_snapshot_then_changes() {
 
     drop(client.watch_runs(None).await.unwrap());
     assert_eq!(asked.taken(), ["|jobs/a/runs/7", "jobs/-|"]);
+}
+
+#[tokio::test]
+async fn a_plan_tells_how_far_it_is_and_what_was_found_since() {
+    let (mut client, asked, _tasks) = start().await;
+    let mut plan = std::pin::pin!(client.plan_job(&named("a"), None, true).await.unwrap());
+    for complete in [false, true] {
+        let (plan, differences) = plan.next().await.unwrap().unwrap();
+        assert_eq!((plan.complete, differences[0].key.clone()), (complete, Key::from("k")));
+    }
+    assert_eq!(plan.next().await.unwrap().unwrap_err().code, Code::Unavailable);
+    assert_eq!(asked.taken(), ["plan jobs/a false true"]);
 }

@@ -82,6 +82,14 @@ proptest! {
     }
 
     #[test]
+    fn plans(plan in values::job_plan(), differences in proptest::collection::vec(values::difference(), 0..3)) {
+        prop_assert!(plan.to_json().is_object());
+        prop_assert!(differences.iter().all(|one| one.to_json().is_object()));
+        let there = bytes(&wire::planned_to(plan.clone(), differences.clone()));
+        prop_assert_eq!(wire::planned_from(there), Ok((plan, differences)));
+    }
+
+    #[test]
     fn messages_of_agents(message in values::from_agent()) {
         prop_assert_eq!(wire::from_agent(bytes(&wire::from_agent_to(message.clone()))), Ok(message));
     }

@@ -20,7 +20,7 @@ mod ask;
 mod job;
 
 use ask::{answer, question};
-pub(crate) use ask::{endpoint_probe, explanation};
+pub(crate) use ask::{difference, endpoint_probe, explanation, job_plan};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
 

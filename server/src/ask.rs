@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{Answer, Ask, Name};
+use s3sync_proto::model::{
+    Answer, Ask, Assignment, BucketFacts, Destination, Held, JobSpec, Location, Name, RunName, Work,
+};
 
 use crate::grpc::Context;
 use crate::plan::{Need, able};
 use crate::session::{MAX_OPEN_QUESTIONS, Unanswered};
-use crate::store::{Error, SessionView};
+use crate::store::{Catalogue, Error, SessionView};
 
 /// How long one agent may take. It makes a few requests, each of which may be tried again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,6 +81,55 @@ pub(crate) async fn ask_one(
             let why = format!("did not answer within {} s", PATIENCE.as_secs());
             Err(Unheard { why, late: true })
         }
+    }
+}
+
+/// Work of a job that is not assigned, only asked about.
+pub(crate) struct Would<'a> {
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) job: &'a Name,
+    /// The job's settings, or those it may come to have.
+    pub(crate) spec: &'a JobSpec,
+}
+
+impl Would<'_> {
+    /// The work as it would be assigned now. `None`: an endpoint does not exist.
+    pub(crate) fn be_assigned(
+        &self,
+        destination: &Destination,
+        work: Work,
+        traceparent: &str,
+    ) -> Option<Assignment> {
+        let Self { catalogue, job, spec } = self;
+        let settings = |location: &Location| {
+            catalogue.endpoints.get(&location.endpoint).map(|one| one.spec.clone())
+        };
+        let latest = catalogue.jobs.get(job).and_then(|job| job.latest_run.as_ref());
+        let number = latest.map_or(0, |run| run.number) + 1;
+        Some(Assignment {
+            held: Held { id: 0, epoch: 0 },
+            run: RunName { job: (*job).clone(), number },
+            source_endpoint: settings(&spec.source)?,
+            destination_endpoint: settings(&destination.location)?,
+            source_facts: self.facts(&spec.source),
+            destination_facts: self.facts(&destination.location),
+            source: spec.source.clone(),
+            destination: destination.clone(),
+            compare: spec.compare,
+            filter: spec.filter.clone(),
+            uploads: Vec::new(),
+            traceparent: traceparent.to_owned(),
+            work,
+        })
+    }
+
+    fn facts(&self, location: &Location) -> BucketFacts {
+        let Location { endpoint, bucket, .. } = location;
+        let known = self.catalogue.endpoints.get(endpoint);
+        known
+            .and_then(|known| known.buckets.iter().find(|facts| facts.bucket == *bucket))
+            .cloned()
+            .unwrap_or_else(|| BucketFacts::unknown(endpoint.clone(), bucket.clone()))
     }
 }
 

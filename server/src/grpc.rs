@@ -10,6 +10,7 @@ mod health;
 mod jobs;
 mod merge;
 mod page;
+mod plan;
 mod probe;
 mod queues;
 mod status;

@@ -13,4 +13,5 @@ pub mod plan;
 pub mod reconcile;
 pub mod session;
 pub mod store;
+mod survey;
 mod telemetry;

@@ -9,6 +9,7 @@ mod outcome;
 mod place;
 pub mod schedule;
 mod split;
+mod survey;
 
 pub use asked::{Need, able, relative_key};
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
@@ -17,6 +18,7 @@ pub use needs::needs;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};
 pub use split::{MAX_SPLIT_REQUESTS, splits};
+pub use survey::{Slice, Survey};
 
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ mod doors;
 mod explain;
 mod kill;
 mod large;
+mod plan;
 mod secrets;
 mod writers;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3sync_proto::model::{Answer, Ask, Assignment, KeyExplanation, WorkError};
+use s3sync_proto::model::{Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, WorkError};
 
 use crate::session::Workshop;
 use crate::stores::Stores;
 use crate::work::{Desk, Orders};
 use crate::worker::{self, Engine};
-use crate::{explain, probe};
+use crate::{explain, probe, survey};
 
 /// See the module.
 pub(super) struct EngineWorkshop {
@@ -36,6 +36,10 @@ impl Workshop for EngineWorkshop {
                 Ok(explained) => Answer::Explained(Box::new(explained)),
                 Err(error) => Answer::Refused(error),
             },
+            Ask::Plan(ask) => match self.survey(*ask).await {
+                Ok(part) => Answer::Planned(Box::new(part)),
+                Err(error) => Answer::Refused(error),
+            },
             Ask::Probe(probe) => probe::probe(&self.stores, &self.engine, probe).await,
         }
     }
@@ -45,5 +49,10 @@ impl EngineWorkshop {
     async fn explain(&self, work: Assignment) -> Result<KeyExplanation, WorkError> {
         let sides = self.stores.open_sides(&work)?;
         explain::explain(work, sides, Arc::clone(&self.engine)).await
+    }
+
+    async fn survey(&self, ask: PlanAsk) -> Result<PlanPart, WorkError> {
+        let sides = self.stores.open_sides(&ask.work)?;
+        survey::survey(ask, sides, Arc::clone(&self.engine)).await
     }
 }

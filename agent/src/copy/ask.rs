@@ -25,22 +25,58 @@ pub(super) struct Carried {
     pub(super) drifted: bool,
 }
 
+/// How the two sides compare.
+pub(super) enum Compared {
+    InStep,
+    /// The bytes are not in step.
+    Copy,
+    /// The bytes are in step, and what the object carries is not.
+    Drifted(Box<Drifted>),
+}
+
+/// Both sides of a key whose bytes are in step.
+pub(super) struct Drifted {
+    pub(super) source: Object,
+    pub(super) destination: Object,
+    /// The source's.
+    tags: Option<Vec<(String, String)>>,
+}
+
 /// Asks, and repairs what can be repaired by itself.
 pub(super) async fn answer(
     context: &Context,
     state: &mut State,
     ask: Ask,
 ) -> Result<Answer, Fault> {
+    let Drifted { source, destination, tags } = match compared(context, state, ask).await? {
+        Compared::InStep => return Ok(Answer::InStep),
+        Compared::Copy => return Ok(Answer::Copy),
+        Compared::Drifted(drifted) => *drifted,
+    };
+    let repaired = onto_itself(context, state, &source, &destination, tags.clone()).await;
+    state.carried = Some(Box::new(Carried { attributes: source.attributes, tags, drifted: true }));
+    match repaired? {
+        Some(copied) => Ok(Answer::Repaired(copied)),
+        None => Ok(Answer::Copy),
+    }
+}
+
+/// Asks. Nothing is written.
+pub(super) async fn compared(
+    context: &Context,
+    state: &mut State,
+    ask: Ask,
+) -> Result<Compared, Fault> {
     let listed = state.seen.clone();
     let Some(destination) = look::destination(context, state).await? else {
-        return Ok(Answer::Copy);
+        return Ok(Compared::Copy);
     };
     let in_step = look::in_step(state, &destination);
     let same_size = destination.length == state.source.size;
     // Written over since it was listed, and not by a copy of this source.
     let overwritten = ask == Ask::Carried && !in_step && listed != state.seen;
     if !same_size || overwritten {
-        return Ok(Answer::Copy);
+        return Ok(Compared::Copy);
     }
     let checksums = match ask {
         Ask::Checksums => {
@@ -50,9 +86,9 @@ pub(super) async fn answer(
         Ask::Stamp | Ask::Carried => None,
     };
     match answered(context.compare, ask, in_step, checksums).0 {
-        Decision::InStep => Ok(Answer::InStep),
-        Decision::Copy => Ok(Answer::Copy),
-        Decision::Ask(_) => carried(context, state, &destination).await,
+        Decision::InStep => Ok(Compared::InStep),
+        Decision::Copy => Ok(Compared::Copy),
+        Decision::Ask(_) => carried(context, state, destination).await,
     }
 }
 
@@ -60,8 +96,8 @@ pub(super) async fn answer(
 async fn carried(
     context: &Context,
     state: &mut State,
-    destination: &Object,
-) -> Result<Answer, Fault> {
+    destination: Object,
+) -> Result<Compared, Fault> {
     let source = super::head_source(context, state, None).await?;
     carry::all_readable(context, state, &source)?;
     let drifted = drift(&source.attributes, &destination.attributes);
@@ -74,15 +110,10 @@ async fn carried(
         None => false,
     };
     if drifted.is_empty() && !tags_differ {
-        return Ok(Answer::InStep);
+        return Ok(Compared::InStep);
     }
     tracing::debug!(key = %state.source.key, ?drifted, tags_differ, "carries other things");
-    let repaired = onto_itself(context, state, &source, destination, tags.clone()).await;
-    state.carried = Some(Box::new(Carried { attributes: source.attributes, tags, drifted: true }));
-    match repaired? {
-        Some(copied) => Ok(Answer::Repaired(copied)),
-        None => Ok(Answer::Copy),
-    }
+    Ok(Compared::Drifted(Box::new(Drifted { source, destination, tags })))
 }
 
 async fn differ(
@@ -102,6 +133,15 @@ async fn differ(
     Ok(there.is_some_and(|there| !same_tags(tags, &there)))
 }
 
+/// Whether the destination may be asked to copy an object onto itself.
+pub(super) fn can_copy_onto_itself(context: &Context, destination: &Object) -> bool {
+    destination.length <= context.engine.settings.copy_up_to
+        && context.destination.known.conditional_copies() != Some(false)
+        && !context.copies_onto_itself_refused()
+        && !destination.etag.is_empty()
+        && !destination.is_archived()
+}
+
 /// Has the destination copy the object onto itself with what the source carries. The write holds a condition, and so
 /// does the read: what is written over is what was looked at. `None`: it cannot, so the bytes must travel again.
 async fn onto_itself(
@@ -112,12 +152,7 @@ async fn onto_itself(
     tags: Option<Vec<(String, String)>>,
 ) -> Result<Option<Copied>, Fault> {
     let side = &context.destination;
-    let can = destination.length <= context.engine.settings.copy_up_to
-        && side.known.conditional_copies() != Some(false)
-        && !context.copies_onto_itself_refused()
-        && !destination.etag.is_empty()
-        && !destination.is_archived();
-    if !can {
+    if !can_copy_onto_itself(context, destination) {
         return Ok(None);
     }
     state.abandon_left(context).await;

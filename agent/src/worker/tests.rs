@@ -8,6 +8,7 @@ mod filtered;
 mod history;
 mod keys;
 mod named;
+mod plans;
 mod requests;
 mod resume;
 mod sockets;

@@ -6,6 +6,7 @@ use std::path::Path;
 use s3sync_proto::client::{ApiClient, ApiError, Code, Precondition, WriteOptions};
 use s3sync_proto::model::{Name, Violation, Warning};
 
+use super::job::plan::plan_of;
 use crate::Terminal;
 use crate::exit::{Exit, Failure};
 use crate::manifest::{self, Document, Problem, Resource};
@@ -18,6 +19,17 @@ struct Step {
     action: Action,
 }
 
+/// How far it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Everything is done.
+    Write,
+    /// It is only checked.
+    Check,
+    /// And what runs of jobs that would change would do is said, too.
+    Plan,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Create,
@@ -28,9 +40,11 @@ enum Action {
 pub(crate) async fn run(
     client: &mut ApiClient,
     file: &Path,
-    dry_run: bool,
+    mode: Mode,
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Failure> {
+    let dry_run = mode != Mode::Write;
+    let mut exit = Exit::Done;
     let mut documents = manifest::read(file).map_err(bad_input)?;
     // Queues name endpoints, and jobs name both.
     documents.sort_by_key(|document| match document.resource {
@@ -54,8 +68,14 @@ pub(crate) async fn run(
         for warning in warnings(client, &step, dry_run).await? {
             writeln!(terminal.err, "warning: {}: {}", warning.field, warning.description)?;
         }
+        if let (Mode::Plan, Resource::Job(spec)) = (mode, &step.document.resource)
+            && step.action != Action::Nothing
+            && plan_of(client, &step.document.name, Some(spec), terminal).await? != Exit::Done
+        {
+            exit = Exit::Precondition;
+        }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Decides what is to be done, and has the server check all of it; fails with every problem of every document.

@@ -1,6 +1,7 @@
 //! `job`.
 
 mod edit;
+pub(crate) mod plan;
 
 use s3sync_proto::client::{ApiClient, Precondition, WriteOptions};
 use s3sync_proto::model::{
@@ -43,6 +44,11 @@ pub(crate) async fn run(
             }
             delete::run(client, Kind::Job, &name, yes, terminal).await
         }
+        JobCommand::Plan { name, file, quiet } => match (name, file) {
+            (Some(name), _) => plan::run(client, &name, quiet, output, terminal).await,
+            (None, Some(file)) => plan::of_files(client, &file, quiet, output, terminal).await,
+            (None, None) => Err(Failure::new(Exit::Usage, "name a job, or files with -f")),
+        },
         JobCommand::Run { name, wait, patience } => {
             let run = client.run_job(&name, Some(new_request_id())).await?;
             if !wait {

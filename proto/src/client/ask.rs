@@ -1,8 +1,12 @@
 //! Calls that have agents look at something.
 
+use tokio_stream::{Stream, StreamExt as _};
+
 use super::ApiError;
 use super::api::ApiClient;
-use crate::model::{EndpointProbe, Explanation, Key, Name};
+use crate::model::{
+    Difference, EndpointProbe, Explanation, Job, JobPlan, JobSpec, Key, Name, Timestamp,
+};
 use crate::pb::v1 as pb;
 use crate::wire;
 
@@ -39,5 +43,36 @@ impl ApiClient {
             bucket: bucket.unwrap_or_default().to_owned(),
         };
         Ok(wire::probed_from(self.endpoints.probe_endpoint(request).await?.into_inner())?)
+    }
+
+    /// What a run of a job would do now; of the recorded settings, or of these instead. Each message has the plan so far,
+    /// and what was found since the one before when `differences` are wanted. Dropped, the plan ends.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn plan_job(
+        &mut self,
+        name: &Name,
+        spec: Option<&JobSpec>,
+        differences: bool,
+    ) -> Result<impl Stream<Item = Result<(JobPlan, Vec<Difference>), ApiError>> + use<>, ApiError>
+    {
+        let job = spec.map(|spec| {
+            wire::job_to(Job {
+                name: name.clone(),
+                uid: String::new(),
+                spec: spec.clone(),
+                etag: String::new(),
+                generation: 0,
+                created: Timestamp::default(),
+                updated: Timestamp::default(),
+                latest_run: None,
+                next_starts: Vec::new(),
+                warnings: Vec::new(),
+            })
+        });
+        let request = pb::PlanJobRequest { name: wire::format_job(name), job, differences };
+        let stream = self.jobs.plan_job(request).await?.into_inner();
+        Ok(stream.map(|message| Ok(wire::planned_from(message?)?)))
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Assignment, BucketFacts, EndpointSpec, EtagKind, Failure, Key, Location, Name, RunName,
-    RunState, Timestamp, WorkError,
+    Assignment, BucketFacts, EndpointSpec, EtagKind, Failure, Key, Location, Name, PlanAsk,
+    PlanPart, RunName, RunState, Timestamp, WorkError,
 };
 
 /// Name of the feature of a session: the agent answers [`Question`]s.
@@ -28,6 +28,8 @@ pub enum Ask {
     Explain(Box<Assignment>),
     /// How an endpoint's buckets are.
     Probe(Probe),
+    /// What a run would do with a slice. Nothing of it is done.
+    Plan(Box<PlanAsk>),
 }
 
 /// Where to look anew.
@@ -55,6 +57,8 @@ pub enum Answer {
         /// What was learned of buckets.
         facts: Vec<BucketFacts>,
     },
+    /// Answers [`Ask::Plan`].
+    Planned(Box<PlanPart>),
 }
 
 /// How one key stands at all destinations of a job.
@@ -198,7 +202,7 @@ pub enum NextStep {
 }
 
 /// How an object would be copied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CopyWay {
     /// Inside S3, by one request.
     ServerSide,

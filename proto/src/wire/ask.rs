@@ -2,7 +2,9 @@
 
 use super::explain::{explanation_from, explanation_to};
 use super::run::{work_error, work_error_to};
-use super::{Problems, duration_to, endpoint, facts_from, facts_to, names, session, session_out};
+use super::{
+    Problems, duration_to, endpoint, facts_from, facts_to, names, plan, session, session_out,
+};
 use crate::model::{
     AgentProbe, Answer, Ask, CheckState, EndpointProbe, Invalid, PlaceProbe, Probe, ProbeCheck,
     Question,
@@ -27,6 +29,9 @@ pub(super) fn question(question: agent_pb::Question) -> Result<Asked, Invalid> {
             .part("work", session::assignment(work.unwrap_or_default()))
             .map(|work| Ask::Explain(Box::new(work))),
         Some(Wire::Probe(probe)) => self::probe(probe, &mut problems).map(Ask::Probe),
+        Some(Wire::Plan(plan)) => {
+            plan::question(plan, &mut problems).map(|ask| Ask::Plan(Box::new(ask)))
+        }
         None => {
             problems.add("ask", "is of a kind this version does not know");
             None
@@ -63,6 +68,7 @@ pub(super) fn question_to(question: Question) -> agent_pb::Question {
                 .map(|(bucket, prefix)| agent_pb::ProbePlace { bucket, prefix })
                 .collect(),
         }),
+        Ask::Plan(ask) => Wire::Plan(plan::question_to(*ask)),
     };
     agent_pb::Question { id, patience: duration_to(patience), ask: Some(ask) }
 }
@@ -89,6 +95,9 @@ pub(super) fn answer(answer: Option<agent_pb::answer::Answer>) -> Result<Answer,
             }
             Some(Answer::Probed { places: places_from(places, &mut problems), facts: learned })
         }
+        Some(Wire::Plan(answer)) => {
+            Some(Answer::Planned(Box::new(plan::answer(answer, &mut problems))))
+        }
         None => {
             problems.add("answer", "is of a kind this version does not know");
             None
@@ -107,6 +116,7 @@ pub(super) fn answer_to(id: u64, answer: Answer) -> agent_pb::Answer {
             places: places.into_iter().map(place_to).collect(),
             facts: facts.into_iter().map(facts_to).collect(),
         }),
+        Answer::Planned(part) => Wire::Plan(plan::answer_to(*part)),
     };
     agent_pb::Answer { id, answer: Some(answer) }
 }

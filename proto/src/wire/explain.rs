@@ -35,26 +35,8 @@ pub(super) fn explanation_from(explanation: pb::KeyExplanation) -> Result<KeyExp
             pb::KeyVerdict::Unknown => KeyVerdict::Unknown,
         })
     });
-    let next = problems.choice("next", next, |next| {
-        Some(match next {
-            pb::NextStep::Unspecified => return None,
-            pb::NextStep::Nothing => NextStep::Nothing,
-            pb::NextStep::Copy => NextStep::Copy,
-            pb::NextStep::Archived => NextStep::Archived,
-            pb::NextStep::Fail => NextStep::Fail,
-            pb::NextStep::Delete => NextStep::Delete,
-        })
-    });
-    let way = problems.choice("way", way, |way| {
-        Some(match way {
-            pb::CopyWay::Unspecified => None,
-            pb::CopyWay::ServerSide => Some(CopyWay::ServerSide),
-            pb::CopyWay::ServerSideParts => Some(CopyWay::ServerSideParts),
-            pb::CopyWay::Single => Some(CopyWay::Single),
-            pb::CopyWay::Parts => Some(CopyWay::Parts),
-            pb::CopyWay::Repair => Some(CopyWay::Repair),
-        })
-    });
+    let next = problems.choice("next", next, self::next);
+    let way = problems.choice("way", way, self::way);
     let explained = || {
         Some(KeyExplanation {
             source: source?,
@@ -92,21 +74,6 @@ pub(super) fn explanation_to(explanation: KeyExplanation) -> pb::KeyExplanation 
         KeyVerdict::Filtered => pb::KeyVerdict::Filtered,
         KeyVerdict::Unknown => pb::KeyVerdict::Unknown,
     };
-    let next = match next {
-        NextStep::Nothing => pb::NextStep::Nothing,
-        NextStep::Copy => pb::NextStep::Copy,
-        NextStep::Archived => pb::NextStep::Archived,
-        NextStep::Fail => pb::NextStep::Fail,
-        NextStep::Delete => pb::NextStep::Delete,
-    };
-    let way = match way {
-        None => pb::CopyWay::Unspecified,
-        Some(CopyWay::ServerSide) => pb::CopyWay::ServerSide,
-        Some(CopyWay::ServerSideParts) => pb::CopyWay::ServerSideParts,
-        Some(CopyWay::Single) => pb::CopyWay::Single,
-        Some(CopyWay::Parts) => pb::CopyWay::Parts,
-        Some(CopyWay::Repair) => pb::CopyWay::Repair,
-    };
     pb::KeyExplanation {
         source: Some(object_to(source)),
         destination: Some(object_to(destination)),
@@ -114,9 +81,54 @@ pub(super) fn explanation_to(explanation: KeyExplanation) -> pb::KeyExplanation 
         filter_reason,
         verdict: verdict.into(),
         reason,
-        next: next.into(),
+        next: next_to(next).into(),
         next_reason,
-        way: way.into(),
+        way: way_to(way).into(),
+    }
+}
+
+pub(super) fn next(next: pb::NextStep) -> Option<NextStep> {
+    Some(match next {
+        pb::NextStep::Unspecified => return None,
+        pb::NextStep::Nothing => NextStep::Nothing,
+        pb::NextStep::Copy => NextStep::Copy,
+        pb::NextStep::Archived => NextStep::Archived,
+        pb::NextStep::Fail => NextStep::Fail,
+        pb::NextStep::Delete => NextStep::Delete,
+    })
+}
+
+pub(super) fn next_to(next: NextStep) -> pb::NextStep {
+    match next {
+        NextStep::Nothing => pb::NextStep::Nothing,
+        NextStep::Copy => pb::NextStep::Copy,
+        NextStep::Archived => pb::NextStep::Archived,
+        NextStep::Fail => pb::NextStep::Fail,
+        NextStep::Delete => pb::NextStep::Delete,
+    }
+}
+
+/// A way of copying; the inner `None` is none.
+#[expect(clippy::unnecessary_wraps, reason = "the outer one is for values that are not known")]
+pub(super) fn way(way: pb::CopyWay) -> Option<Option<CopyWay>> {
+    Some(match way {
+        pb::CopyWay::Unspecified => None,
+        pb::CopyWay::ServerSide => Some(CopyWay::ServerSide),
+        pb::CopyWay::ServerSideParts => Some(CopyWay::ServerSideParts),
+        pb::CopyWay::Single => Some(CopyWay::Single),
+        pb::CopyWay::Parts => Some(CopyWay::Parts),
+        pb::CopyWay::Repair => Some(CopyWay::Repair),
+    })
+}
+
+pub(super) fn way_to(way: Option<CopyWay>) -> pb::CopyWay {
+    match way {
+        None => pb::CopyWay::Unspecified,
+        Some(CopyWay::ServerSide) => pb::CopyWay::ServerSide,
+        Some(CopyWay::ServerSideParts) => pb::CopyWay::ServerSideParts,
+        Some(CopyWay::Single) => pb::CopyWay::Single,
+        Some(CopyWay::Parts) => pb::CopyWay::Parts,
+        Some(CopyWay::Repair) => pb::CopyWay::Repair,
     }
 }
 

@@ -5,8 +5,9 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 use s3sync_proto::model::{
-    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, EndpointProbe,
-    Explanation, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence, Probe,
+    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, DestinationPlan,
+    Difference, EndpointProbe, Explanation, JobPlan, KeyExplanation, KeyVerdict, NextStep,
+    ObjectState, PlaceProbe, PlanAsk, PlanPart, PlanTally, PlannedKeys, Presence, Probe,
     ProbeCheck, Question, RunState, ShownChecksum,
 };
 
@@ -130,11 +131,101 @@ pub(crate) fn endpoint_probe() -> impl Strategy<Value = EndpointProbe> {
     (name(), vec(agent, 0..3)).prop_map(|(endpoint, agents)| EndpointProbe { endpoint, agents })
 }
 
+fn count() -> impl Strategy<Value = u64> {
+    0..=i64::MAX as u64
+}
+
+fn keys() -> impl Strategy<Value = PlannedKeys> {
+    // Small, so that they can be added up.
+    (0..1_000_u64, 0..1_000_u64, vec(key(), 0..3)).prop_map(|(objects, bytes, samples)| {
+        let mut keys = PlannedKeys::default();
+        samples.iter().for_each(|key| keys.add(key, bytes));
+        PlannedKeys { objects, bytes, ..keys }
+    })
+}
+
+fn way() -> impl Strategy<Value = CopyWay> {
+    select(vec![
+        CopyWay::ServerSide,
+        CopyWay::ServerSideParts,
+        CopyWay::Single,
+        CopyWay::Parts,
+        CopyWay::Repair,
+    ])
+}
+
+fn tally() -> BoxedStrategy<PlanTally> {
+    let counts = proptest::array::uniform8(count());
+    let copies = proptest::collection::btree_map(way(), keys(), 0..3);
+    (counts, copies, proptest::array::uniform3(keys()))
+        .prop_map(|(counts, copies, [archived, failing, extra])| PlanTally {
+            listed: counts[0],
+            in_step: counts[1],
+            vanished: counts[2],
+            filtered: counts[3],
+            copies,
+            archived,
+            failing,
+            extra,
+            source_keys: counts[4],
+            destination_keys: counts[5],
+            read_requests: counts[6],
+            write_requests: counts[7],
+        })
+        .boxed()
+}
+
+pub(crate) fn difference() -> BoxedStrategy<Difference> {
+    let step = prop_oneof![
+        way().prop_map(|way| (NextStep::Copy, Some(way))),
+        select(vec![NextStep::Archived, NextStep::Fail, NextStep::Delete])
+            .prop_map(|next| (next, None)),
+    ];
+    (0..16_u32, key(), step, text(), count())
+        .prop_map(|(destination, key, (next, way), reason, size)| Difference {
+            destination,
+            key,
+            next,
+            reason,
+            size,
+            way,
+        })
+        .boxed()
+}
+
+pub(crate) fn job_plan() -> BoxedStrategy<JobPlan> {
+    let destination = (0..16_u32, super::location(), of("\\PC{1,12}"), tally(), count(), text())
+        .prop_map(|(index, location, problem, tally, list_requests, extra_fate)| DestinationPlan {
+            index,
+            location,
+            problem,
+            tally,
+            list_requests,
+            extra_fate,
+        });
+    (name(), any::<bool>(), vec(destination, 0..3), vec(text(), 0..2))
+        .prop_map(|(job, complete, destinations, not_carried)| JobPlan {
+            job,
+            complete,
+            destinations,
+            not_carried,
+        })
+        .boxed()
+}
+
 pub(crate) fn question() -> BoxedStrategy<Question> {
     let probe = (name(), endpoint_spec(), vec((text(), text()), 0..3))
         .prop_map(|(endpoint, spec, places)| Ask::Probe(Probe { endpoint, spec, places }));
-    let ask =
-        prop_oneof![assignment().prop_map(|work| Ask::Explain(Box::new(work))).boxed(), probe];
+    let plan = (assignment(), 0..=i64::MAX as u64, duration(), any::<[bool; 2]>()).prop_map(
+        |(work, max_keys, time, [cut, differences])| {
+            Ask::Plan(Box::new(PlanAsk { work, max_keys, time, cut, differences }))
+        },
+    );
+    let ask = prop_oneof![
+        assignment().prop_map(|work| Ask::Explain(Box::new(work))).boxed(),
+        probe.boxed(),
+        plan.boxed()
+    ];
     (any::<u64>(), duration(), ask)
         .prop_map(|(id, patience, ask)| Question { id, patience, ask })
         .boxed()
@@ -145,6 +236,11 @@ pub(crate) fn answer() -> BoxedStrategy<Answer> {
         work_error().prop_map(Answer::Refused),
         explained().prop_map(|explained| Answer::Explained(Box::new(explained))),
         (places(), vec(facts(), 0..3)).prop_map(|(places, facts)| Answer::Probed { places, facts }),
+        (of(key()), any::<bool>(), of(key()), tally(), vec(difference(), 0..3)).prop_map(
+            |(cursor, completed, cut, tally, differences)| {
+                Answer::Planned(Box::new(PlanPart { cursor, completed, cut, tally, differences }))
+            }
+        ),
     ]
     .boxed()
 }

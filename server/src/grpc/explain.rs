@@ -2,9 +2,8 @@
 
 use futures_util::future::join_all;
 use s3sync_proto::model::{
-    Answer, Ask, Assignment, BucketFacts, DeleteMode, Destination, DestinationExplanation,
-    Explanation, FEATURE_ASK, FEATURE_KEYS, Held, Job, Key, KeyExplanation, Location, Name,
-    NextStep, RunName, Verb, Work,
+    Answer, Ask, DeleteMode, Destination, DestinationExplanation, Explanation, FEATURE_ASK,
+    FEATURE_KEYS, Job, Key, KeyExplanation, Name, NextStep, Verb, Work,
 };
 use s3sync_proto::pb::v1 as pb;
 use s3sync_proto::status::{reason, status};
@@ -13,7 +12,7 @@ use tonic::{Code, Status};
 
 use super::Context;
 use super::status::{missing, refused};
-use crate::ask::{self, Silence};
+use crate::ask::{self, Silence, Would};
 use crate::plan::{Need, needs, relative_key};
 use crate::session::MAX_OPEN_QUESTIONS;
 use crate::store::{Catalogue, SessionView};
@@ -108,7 +107,9 @@ impl Asking<'_> {
             labels: &destination.agent_labels,
             places: vec![(&spec.source, LOOK), (&destination.location, LOOK)],
         };
-        let Some(work) = self.work(destination) else {
+        let work = Work::Keys(vec![self.key.clone()]);
+        let would = Would { catalogue: self.catalogue, job: &self.job.name, spec };
+        let Some(work) = would.be_assigned(destination, work, &self.traceparent) else {
             // The catalogue is checked: an endpoint that is used cannot be deleted.
             return Err(Silence::Nobody("an endpoint of the job does not exist".to_owned()));
         };
@@ -117,43 +118,10 @@ impl Asking<'_> {
             (agent, Answer::Explained(explained)) => {
                 Ok((agent, by_policy(*explained, spec.deletes.mode)))
             }
-            (agent, Answer::Refused(_) | Answer::Probed { .. }) => {
+            (agent, Answer::Refused(_) | Answer::Probed { .. } | Answer::Planned(_)) => {
                 Err(Silence::Nobody(format!("{agent} answered something else")))
             }
         }
-    }
-
-    /// The work on the key as it would be assigned now.
-    fn work(&self, destination: &Destination) -> Option<Assignment> {
-        let spec = &self.job.spec;
-        let settings = |location: &Location| {
-            self.catalogue.endpoints.get(&location.endpoint).map(|one| one.spec.clone())
-        };
-        let latest = self.job.latest_run.as_ref().map_or(0, |run| run.number);
-        Some(Assignment {
-            held: Held { id: 0, epoch: 0 },
-            run: RunName { job: self.job.name.clone(), number: latest + 1 },
-            source_endpoint: settings(&spec.source)?,
-            destination_endpoint: settings(&destination.location)?,
-            source_facts: self.facts(&spec.source),
-            destination_facts: self.facts(&destination.location),
-            source: spec.source.clone(),
-            destination: destination.clone(),
-            compare: spec.compare,
-            filter: spec.filter.clone(),
-            uploads: Vec::new(),
-            traceparent: self.traceparent.clone(),
-            work: Work::Keys(vec![self.key.clone()]),
-        })
-    }
-
-    fn facts(&self, location: &Location) -> BucketFacts {
-        let Location { endpoint, bucket, .. } = location;
-        let known = self.catalogue.endpoints.get(endpoint);
-        known
-            .and_then(|known| known.buckets.iter().find(|facts| facts.bucket == *bucket))
-            .cloned()
-            .unwrap_or_else(|| BucketFacts::unknown(endpoint.clone(), bucket.clone()))
     }
 }
 

@@ -13,7 +13,7 @@ use super::endpoints::{change_refused, id};
 use super::merge::{Kind, Merge, merge};
 use super::status::{missing, refused};
 use super::update::Update;
-use super::{Context, explain, page, trace, watch};
+use super::{Context, explain, page, plan, trace, watch};
 use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 use crate::plan::check;
 use crate::plan::schedule::upcoming;
@@ -77,6 +77,7 @@ fn warned(name: &Name, mut job: Job, catalogue: &Catalogue) -> pb::Job {
 #[tonic::async_trait]
 impl JobService for Jobs {
     type WatchRunsStream = ReceiverStream<Result<pb::WatchRunsResponse, Status>>;
+    type PlanJobStream = ReceiverStream<Result<pb::PlanJobResponse, Status>>;
 
     async fn get_job(
         &self,
@@ -158,6 +159,14 @@ impl JobService for Jobs {
     ) -> Result<Response<pb::ExplainKeyResponse>, Status> {
         let traceparent = trace::traceparent(request.metadata());
         explain::key(&self.0, request.into_inner(), traceparent).await.map(Response::new)
+    }
+
+    async fn plan_job(
+        &self,
+        request: Request<pb::PlanJobRequest>,
+    ) -> Result<Response<Self::PlanJobStream>, Status> {
+        let traceparent = trace::traceparent(request.metadata());
+        plan::job(&self.0, request.into_inner(), traceparent).await.map(Response::new)
     }
 
     async fn run_job(

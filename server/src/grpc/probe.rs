@@ -63,7 +63,7 @@ pub(super) async fn endpoint(
                 learned.push(facts);
                 Ok(places)
             }
-            Ok(Answer::Explained(_) | Answer::Refused(_)) => {
+            Ok(Answer::Explained(_) | Answer::Refused(_) | Answer::Planned(_)) => {
                 Err("answered something else".to_owned())
             }
             Err(why) => Err(why),
