@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS,
-    FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent, WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_EVENTS,
+    FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent, Watch, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ use self::pulse::Pulse;
 use self::questions::Questions;
 use self::staff::Staff;
 use crate::backoff::{self, Backoff, Turn};
-use crate::work::{Desk, Orders};
+use crate::work::{Desk, Orders, WatchDesk};
 
 pub use self::gate::{Clocks, SystemClocks};
 pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
@@ -43,7 +43,7 @@ pub const PROTOCOL: (u32, u32) = (1, 1);
 
 /// What this agent can do beyond the version.
 const FEATURES: &[&str] =
-    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN];
+    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN, FEATURE_EVENTS];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(15);
@@ -79,6 +79,17 @@ pub trait Workshop: Send + Sync + 'static {
         &self,
         assignment: Assignment,
         desk: Arc<dyn Desk>,
+        orders: Orders,
+    ) -> Result<(), WorkError>;
+
+    /// Follows a queue until it is lost or let go of, as [`Workshop::work`] does an assignment.
+    ///
+    /// # Errors
+    /// When it cannot be begun: then it is given back.
+    async fn watch(
+        &self,
+        watch: Watch,
+        desk: Arc<dyn WatchDesk>,
         orders: Orders,
     ) -> Result<(), WorkError>;
 

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use s3sync_proto::model::{
-    AgentEndpoint, Assignment, EndpointSpec, FailureClass, Location, Name, WorkError,
+    AgentEndpoint, Assignment, EndpointSpec, FailureClass, Location, Name, QueueSpec, WorkError,
 };
 
 use crate::config::{Config, EndpointConfig};
+use crate::queue::Queue;
+use crate::queue::sqs::Sqs;
 use crate::s3::ObjectStore;
 use crate::s3::aws::{AwsClient, AwsStore, ConnectError};
 use crate::s3::policy::{Guarded, Policy};
@@ -99,6 +101,23 @@ impl Stores {
             Some(_) | None => destination,
         };
         Ok(Sides { source: Arc::new(source), destination: Arc::new(destination), server_side })
+    }
+
+    /// Opens a queue. No request is sent.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub fn open_queue(
+        &self,
+        spec: &QueueSpec,
+        endpoint: &EndpointSpec,
+    ) -> Result<Arc<dyn Queue>, OpenError> {
+        let name = &spec.endpoint;
+        let no_credential = || OpenError::NoCredential(name.clone());
+        let config = self.endpoints.get(name).ok_or_else(no_credential)?;
+        let queue = Sqs::new(&spec.url, endpoint, &config.credential, config.ca.as_deref());
+        let connect = |source| OpenError::Connect { endpoint: name.clone(), source };
+        Ok(Arc::new(queue.map_err(connect)?))
     }
 
     fn same_credential(&self, a: &Location, b: &Location) -> bool {

@@ -2,3 +2,10 @@
 //! events are on the server's disk. Events are hints: nothing here looks at an object.
 
 pub mod event;
+mod follow;
+mod inbox;
+
+pub use follow::follow;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! The seam between a session, which speaks with the server, and a worker, which does one assignment.
 
 use async_trait::async_trait;
-use s3sync_proto::model::{BucketFacts, Counters, Failure, Key, Outcome, UploadPlan};
+use s3sync_proto::model::{
+    BucketFacts, Counters, Failure, Key, News, Outcome, UploadPlan, WorkError,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +47,16 @@ pub struct Begun {
     pub upload_id: String,
     /// What it is to become, when another holder could go on with it.
     pub plan: Option<UploadPlan>,
+}
+
+/// What one who follows a queue may ask of the session it works under.
+#[async_trait]
+pub trait WatchDesk: Send + Sync + 'static {
+    /// Tells what the queue says; returns when it is on the server's disk. Waits while the server is away.
+    async fn tell(&self, news: News) -> Result<(), Lost>;
+
+    /// Lets go of the queue, because it was told to or because of an error.
+    async fn leave(&self, error: Option<WorkError>) -> Result<(), Lost>;
 }
 
 /// What a report says.

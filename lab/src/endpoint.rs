@@ -258,6 +258,29 @@ impl Endpoint {
             .delete(key.as_ref());
     }
 
+    /// Somebody writes an object (`None`: deletes it), without a request, but queues are told of it.
+    ///
+    /// # Panics
+    /// When there is no such bucket.
+    pub fn change(&self, bucket: &str, key: impl AsRef<[u8]>, object: Option<Object>) {
+        let key = Bytes::copy_from_slice(key.as_ref());
+        let change = {
+            let mut state = self.state();
+            let there = state.buckets.get_mut(bucket).expect("the bucket was made before");
+            match object {
+                Some(object) => {
+                    let object = there.put(key.clone(), object);
+                    self.changed(&key, "ObjectCreated:Put", Some(&object))
+                }
+                None => {
+                    there.delete(&key);
+                    self.changed(&key, "ObjectRemoved:Delete", None)
+                }
+            }
+        };
+        crate::notify::tell(self, bucket, "LAB", &[change]);
+    }
+
     /// An object, if it is there.
     #[must_use]
     pub fn object(&self, bucket: &str, key: impl AsRef<[u8]>) -> Option<Arc<Object>> {

@@ -6,6 +6,7 @@ mod agent;
 mod ask;
 mod audit;
 mod endpoint;
+mod events;
 mod explain;
 mod job;
 mod names;

@@ -1,5 +1,7 @@
 //! What is refused, and what is said of it.
 
+mod events;
+
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -296,35 +298,6 @@ fn audit_entries() {
         ..pb::AuditEntry::default()
     };
     refused(wire::audit_entry_from(entry), &["name: is not auditEntries/NUMBER", "outcome: "]);
-}
-
-#[test]
-fn queues() {
-    let queue = |url: &str, endpoint: &str| pb::Queue {
-        url: url.to_owned(),
-        endpoint: endpoint.to_owned(),
-        ..Default::default()
-    };
-    for url in [
-        "sqs.us-west-2.amazonaws.com/1/q",
-        "ftp://sqs/1/q",
-        "https://sqs",
-        "https://sqs/q",
-        "https:///1/q",
-        "https://sqs/1/q?x",
-        "https://sqs/1/q#x",
-    ] {
-        refused(wire::queue_spec(queue(url, "usw2")), &["url: "]);
-    }
-    for url in [
-        "https://sqs.us-west-2.amazonaws.com/123456789012/q",
-        "http://127.0.0.1:9324/000000000000/q",
-    ] {
-        assert!(wire::queue_spec(queue(url, "usw2")).is_ok(), "{url}");
-    }
-    refused(wire::queue_spec(queue("", "")), &["url: is missing", "endpoint: is missing"]);
-    let invalid = wire::queue_spec(queue("https://me:pass@sqs/1/q", "usw2")).unwrap_err();
-    assert!(!invalid.to_string().contains("pass"), "{invalid}");
 }
 
 #[test]

@@ -17,10 +17,12 @@ use s3sync_proto::model::{
 };
 
 mod ask;
+mod events;
 mod job;
 
 use ask::{answer, question};
 pub(crate) use ask::{difference, endpoint_probe, explanation, job_plan};
+use events::{batch, watch};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
 
@@ -362,6 +364,7 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
         (any::<u64>(), facts()).prop_map(|(sequence, facts)| FromAgent::Facts { sequence, facts }),
         Just(FromAgent::Goodbye),
         (any::<u64>(), answer()).prop_map(|(id, answer)| FromAgent::Answer { id, answer }),
+        batch().prop_map(FromAgent::Events),
     ]
 }
 
@@ -444,5 +447,6 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         duration().prop_map(ToAgent::Redirect),
         question().prop_map(ToAgent::Question),
         any::<u64>().prop_map(ToAgent::Withdrawal),
+        watch().prop_map(|watch| ToAgent::Watch(Box::new(watch))),
     ]
 }

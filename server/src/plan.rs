@@ -4,12 +4,14 @@ mod asked;
 pub mod check;
 mod credential;
 mod cuts;
+pub mod events;
 mod needs;
 mod outcome;
 mod place;
 pub mod schedule;
 mod split;
 mod survey;
+mod watch;
 
 pub use asked::{Need, able, relative_key};
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
@@ -19,6 +21,7 @@ pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};
 pub use split::{MAX_SPLIT_REQUESTS, splits};
 pub use survey::{Slice, Survey};
+pub use watch::{Watches, watch_pause, watches};
 
 use std::time::Duration;
 

@@ -74,6 +74,7 @@ impl Reconcile {
         for run in store.start_due(MAX_STARTS, now).await? {
             tracing::info!(%run, "a run was started by its schedule");
         }
+        store.tend_events(now).await?;
         let mut snapshot = store.snapshot(MAX_READY, now).await?;
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
         // would wait there for as long.
@@ -95,8 +96,33 @@ impl Reconcile {
                 }
             }
         }
+        self.watch(&snapshot).await?;
         self.revoke(&snapshot);
         self.split(&snapshot);
+        Ok(())
+    }
+
+    /// Has agents receive from queues that nobody receives from.
+    async fn watch(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        if snapshot.watches.is_empty() {
+            return Ok(());
+        }
+        let store = &self.context.store;
+        let decided = plan::watches(snapshot);
+        if !decided.reasons.is_empty() {
+            store.explain_watches(decided.reasons).await?;
+        }
+        if decided.grants.is_empty() {
+            return Ok(());
+        }
+        for (session, watch) in
+            store.lease_watches(decided.grants, self.context.clock.now()).await?
+        {
+            tracing::info!(session = session.0, queue = %watch.queue, "a queue is received from");
+            if !self.context.sessions.push(session, ToAgent::Watch(Box::new(watch))) {
+                tracing::debug!(session = session.0, "the session is not here any more");
+            }
+        }
         Ok(())
     }
 

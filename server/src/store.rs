@@ -16,9 +16,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
-    Destination, Failure, FailureClass, FailureGroup, Held, Hello, Key, Location, Name, Run,
-    RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict, WorkError,
-    WorkReport,
+    Destination, EventBatch, Failure, FailureClass, FailureGroup, Held, Hello, Key, Location, Name,
+    QueueSpec, Run, RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict,
+    Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -37,6 +37,9 @@ pub const MAX_RANGES_PER_DESTINATION: u32 = 4_096;
 
 /// Most works that look at named keys of one destination of a run at the same time.
 pub const MAX_KEY_WORKS_PER_DESTINATION: usize = 8;
+
+/// Most keys that a work of a run of events takes: one that is slow keeps few others waiting.
+pub const MAX_EVENT_KEYS_PER_WORK: usize = 100;
 
 /// How long a request id is remembered.
 pub const REQUEST_ID_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -240,6 +243,26 @@ pub trait Store: Send + Sync + 'static {
     /// Merges what was learned of a bucket into what is known.
     async fn learn(&self, facts: BucketFacts) -> Result<(), Error>;
 
+    // --- events ---
+
+    /// Leases watch work, as [`Store::lease`] leases ranges.
+    async fn lease_watches(
+        &self,
+        grants: Vec<Grant>,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Watch)>, Error>;
+
+    /// Sets why nobody receives from queues, where that differs from what is recorded.
+    async fn explain_watches(&self, reasons: Vec<(Name, String)>) -> Result<(), Error>;
+
+    /// Takes what a holder of watch work tells: each key that may have changed is marked at each destination of each job it
+    /// concerns. A batch that comes again marks again, which costs a look and does no harm.
+    async fn take_events(&self, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error>;
+
+    /// Does what time brings to events: keys that were put off get work, runs of events are replaced daily. Costs a read
+    /// when nothing is due.
+    async fn tend_events(&self, now: Timestamp) -> Result<(), Error>;
+
     /// Forgets all that is known of these buckets of an endpoint, and records `facts` of them instead.
     async fn relearn(
         &self,
@@ -315,6 +338,23 @@ pub struct Snapshot {
     pub ready: Vec<RangeView>,
     /// Ranges that are held, for splits and revocations.
     pub leased: Vec<LeasedView>,
+    /// Queues that nobody receives from and that are due.
+    pub watches: Vec<WatchView>,
+    /// How many queues sessions receive from.
+    pub watching: BTreeMap<SessionId, u32>,
+}
+
+/// Watch work, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchView {
+    /// Its number, and the epoch it has now.
+    pub held: Held,
+    /// The queue.
+    pub queue: Name,
+    /// The queue's settings.
+    pub spec: QueueSpec,
+    /// Agent that refused it lately.
+    pub refused_by: Option<Name>,
 }
 
 /// A session, as far as a dispatch decision needs it.

@@ -7,6 +7,7 @@ mod commands;
 mod copies;
 mod ctl;
 mod doors;
+mod events;
 mod explain;
 mod kill;
 mod large;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use s3sync_lab::{Endpoint, EndpointConfig, Lab};
+use s3sync_lab::{Endpoint, EndpointConfig, Lab, Notification, QueueConfig, Queues, QueuesConfig};
 use s3sync_proto::client::{ApiClient, ConnectOptions};
 
 use crate::process::Process;
@@ -28,6 +28,9 @@ pub const SOURCE: &str = "srcbucket";
 pub const WEST_DESTINATION: &str = "destbucket-usw2";
 /// Bucket of the destination in China.
 pub const CHINA_DESTINATION: &str = "destbucket-cnn1";
+
+/// Name of the server of queues.
+const QUEUES: &str = "sqs";
 
 /// A program starts, or answers, within this. Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -291,6 +294,37 @@ impl World {
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "s3syncctl {arguments:?}: {}\n{out}{err}", output.status);
         Ok(out.into_owned())
+    }
+
+    /// Gives the source bucket a queue that is told of each change below `srcfolder/`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start_queue(&mut self, queue: QueueConfig) -> anyhow::Result<Arc<Queues>> {
+        let name = queue.name.clone();
+        let config = QueuesConfig::new(QUEUES, "us-west-2").key(WEST.0, WEST.1);
+        let config = config.key(WEST_READ.0, WEST_READ.1).queue(queue);
+        let queues = self.lab.start_queues(config).await?;
+        self.side("usw2").notify(Notification {
+            bucket: SOURCE.to_owned(),
+            prefix: "srcfolder/".to_owned(),
+            queues: Arc::clone(&queues),
+            queue: name,
+        });
+        Ok(queues)
+    }
+
+    /// As [`Self::apply_job`], with the events of a queue and more of the job.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn apply_job_with_events(&self, queue: &str, more: &str) -> anyhow::Result<()> {
+        let url = self.lab.queues(QUEUES).queue_url(queue);
+        let declared = format!("---\nkind: Queue\nname: {queue}\nurl: {url}\nendpoint: usw2\n");
+        let job = self.job_file();
+        let text = format!("{job}events: {{ queue: {queue} }}\n{more}{declared}");
+        std::fs::write(self.folder.join("job.yaml"), text)?;
+        self.ctl_ok(&["apply", "-f", "job.yaml"]).await.map(drop)
     }
 
     /// Declares the two endpoints and a job with a destination on each side.

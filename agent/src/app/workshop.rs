@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3sync_proto::model::{Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, WorkError};
+use s3sync_proto::model::{
+    Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, Watch, WorkError,
+};
 
 use crate::session::Workshop;
 use crate::stores::Stores;
-use crate::work::{Desk, Orders};
+use crate::watch;
+use crate::work::{Desk, Orders, WatchDesk};
 use crate::worker::{self, Engine};
 use crate::{explain, probe, survey};
 
@@ -27,6 +30,17 @@ impl Workshop for EngineWorkshop {
     ) -> Result<(), WorkError> {
         let sides = self.stores.open_sides(&assignment)?;
         worker::run(assignment, sides, desk, orders, Arc::clone(&self.engine)).await;
+        Ok(())
+    }
+
+    async fn watch(
+        &self,
+        watch: Watch,
+        desk: Arc<dyn WatchDesk>,
+        orders: Orders,
+    ) -> Result<(), WorkError> {
+        let queue = self.stores.open_queue(&watch.spec, &watch.endpoint)?;
+        watch::follow(watch, queue, desk, orders).await;
         Ok(())
     }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3sync_proto::model::{BucketFacts, Held, Key};
+use s3sync_proto::model::{BucketFacts, Counters, Held, Key, News, Outcome, WorkError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::{Ledger, Waiter};
 use super::outbox::Durable;
-use crate::work::{Begun, Desk, Lost, Progress};
+use crate::work::{Begun, Desk, Lost, Progress, WatchDesk};
 
 /// The desk of one assignment.
 pub(crate) struct SessionDesk {
@@ -61,5 +61,24 @@ impl Desk for SessionDesk {
 
     fn may_commit_now(&self) -> bool {
         !self.lost.is_cancelled() && self.ledger.gate.is_open()
+    }
+}
+
+#[async_trait]
+impl WatchDesk for SessionDesk {
+    async fn tell(&self, news: News) -> Result<(), Lost> {
+        self.say(Durable::News(news)).await
+    }
+
+    async fn leave(&self, error: Option<WorkError>) -> Result<(), Lost> {
+        let outcome = error.map_or(Outcome::Yielded, Outcome::Errored);
+        let progress = Progress {
+            outcome,
+            previous_cursor: None,
+            cursor: None,
+            counters: Counters::default(),
+            failures: Vec::new(),
+        };
+        self.say(Durable::Report(progress)).await
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use s3sync_proto::model::{
-    Ack, Assignment, BucketFacts, FailureClass, FromAgent, Held, Key, Lease, Outcome, Verdict,
-    Work, WorkError,
+    Ack, Assignment, BucketFacts, FailureClass, FromAgent, Held, Key, Lease, Outcome,
+    SPARE_KEY_WORKS, Verdict, Work, WorkError,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,8 @@ struct Tenure {
     cursor: Option<Key>,
     /// Its last report is in the outbox.
     ending: bool,
+    /// It takes none of the capacity.
+    watch: bool,
 }
 
 // === impl Ledger ===
@@ -177,16 +179,39 @@ impl Ledger {
 
     /// An assignment came. What is to be done; the orders for its worker when it is to start.
     pub(crate) fn admit(&self, assignment: &Assignment) -> (Arrival, Option<Orders>) {
+        let (spare, cursor) = match &assignment.work {
+            Work::Range { cursor, .. } => (0, cursor.clone()),
+            Work::Reap => (0, None),
+            // Events do not wait until a scan makes room.
+            Work::Keys(_) => (SPARE_KEY_WORKS, None),
+        };
+        self.admit_as(assignment.held, |book| book.room(spare), |tenure| tenure.cursor = cursor)
+    }
+
+    /// A queue to follow came.
+    pub(crate) fn admit_watch(&self, held: Held) -> (Arrival, Option<Orders>) {
+        let room = |book: &Book| if book.draining { (0, 0) } else { (0, 1) };
+        self.admit_as(held, room, |tenure| tenure.watch = true)
+    }
+
+    /// `room` says how many count as held, and how many may be.
+    fn admit_as(
+        &self,
+        held: Held,
+        room: impl Fn(&Book) -> (usize, u32),
+        adjust: impl FnOnce(&mut Tenure),
+    ) -> (Arrival, Option<Orders>) {
         let mut book = self.book();
-        let held = assignment.held;
         let same = book.tenures.get(&held.id).map(|tenure| tenure.held);
-        let mut arrival = reconcile::arrival(held, same, book.tenures.len(), book.capacity);
+        let (count, most) = room(&book);
+        let mut arrival = reconcile::arrival(held, same, count, most);
         if let Arrival::Replace(old) = arrival {
             book.lose(old);
-            arrival = reconcile::arrival(held, None, book.tenures.len(), book.capacity);
+            let (count, most) = room(&book);
+            arrival = reconcile::arrival(held, None, count, most);
         }
         let orders = match &arrival {
-            Arrival::Start => Some(book.begin(assignment)),
+            Arrival::Start => Some(book.begin(held, adjust)),
             Arrival::Replace(_) | Arrival::Ignore => None,
             Arrival::Refuse(error) => {
                 book.note(FromAgent::Refusal { held, error: error.clone() });
@@ -326,25 +351,30 @@ impl Book {
             .collect()
     }
 
-    fn begin(&mut self, assignment: &Assignment) -> Orders {
+    /// How many assignments count as held, and how many may be with so many to spare.
+    fn room(&self, spare: u32) -> (usize, u32) {
+        let held = self.tenures.values().filter(|tenure| !tenure.watch).count();
+        let spare = if self.capacity > 0 { spare } else { 0 };
+        (held, self.capacity.saturating_add(spare))
+    }
+
+    fn begin(&mut self, held: Held, adjust: impl FnOnce(&mut Tenure)) -> Orders {
         // One: a second request while one is being worked on is declined.
         let (split, split_orders) = mpsc::channel(1);
-        let cursor = match &assignment.work {
-            Work::Range { cursor, .. } => cursor.clone(),
-            Work::Reap | Work::Keys(_) => None,
-        };
-        let tenure = Tenure {
-            held: assignment.held,
+        let mut tenure = Tenure {
+            held,
             since: None,
             lost: CancellationToken::new(),
             stop: CancellationToken::new(),
             split,
-            cursor,
+            cursor: None,
             ending: false,
+            watch: false,
         };
+        adjust(&mut tenure);
         let orders =
             Orders { lost: tenure.lost.clone(), stop: tenure.stop.clone(), split: split_orders };
-        self.tenures.insert(assignment.held.id, tenure);
+        self.tenures.insert(held.id, tenure);
         self.changed = true;
         orders
     }

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 
 use s3sync_proto::model::{
-    BucketFacts, FromAgent, Held, Key, Outcome, SplitProposal, UploadIntent, WorkReport,
+    BucketFacts, EventBatch, FromAgent, Held, Key, News, Outcome, SplitProposal, UploadIntent,
+    WorkReport,
 };
 
 use crate::work::{Begun, Progress};
@@ -16,6 +17,7 @@ pub(crate) enum Durable {
     Split { at: Key, until: Option<Key> },
     UploadIntent { key: Key, begun: Option<Begun> },
     Facts(BucketFacts),
+    News(News),
 }
 
 /// Messages in order; `W` is whoever waits for the acknowledgement.
@@ -98,7 +100,9 @@ impl Durable {
                 Outcome::Checkpoint => false,
                 Outcome::Completed | Outcome::Yielded | Outcome::Errored(_) => true,
             },
-            Self::Split { .. } | Self::UploadIntent { .. } | Self::Facts(_) => false,
+            Self::Split { .. } | Self::UploadIntent { .. } | Self::Facts(_) | Self::News(_) => {
+                false
+            }
         }
     }
 }
@@ -126,6 +130,7 @@ fn numbered(held: Option<Held>, message: Durable, sequence: u64) -> FromAgent {
             FromAgent::UploadIntent(UploadIntent { sequence, held, key, upload_id, plan })
         }
         Durable::Facts(facts) => FromAgent::Facts { sequence, facts },
+        Durable::News(news) => FromAgent::Events(EventBatch { sequence, held: whose(), news }),
     }
 }
 

@@ -104,6 +104,14 @@ impl Session {
                 let wait = backoff::between(Duration::ZERO, within.min(MAX_REDIRECT), random);
                 redial.get_or_insert(Instant::now() + wait);
             }
+            Ok(ToAgent::Watch(watch)) => {
+                let (arrival, orders) = self.ledger.admit_watch(watch.held);
+                if let Some(orders) = orders {
+                    self.staff.start_watch(*watch, orders);
+                } else if let Arrival::Refuse(error) = arrival {
+                    warn!(watch = watch.held.id, code = error.code, "refused");
+                }
+            }
             Ok(ToAgent::Question(question)) => self.questions.ask(question),
             Ok(ToAgent::Withdrawal(id)) => self.questions.withdraw(id),
             Ok(ToAgent::Welcome(_)) => warn!("a second Welcome; ignored"),

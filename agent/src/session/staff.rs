@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use s3sync_proto::model::{Assignment, Held, WorkError};
+use s3sync_proto::model::{Assignment, Held, Watch, WorkError};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
 use super::Workshop;
@@ -41,13 +42,25 @@ impl Staff {
 
     /// Starts a worker.
     pub(crate) fn start(&mut self, assignment: Assignment, orders: Orders) {
-        let desk = SessionDesk {
-            held: assignment.held,
-            lost: orders.lost.clone(),
-            ledger: Arc::clone(&self.ledger),
-        };
+        let (held, lost) = (assignment.held, orders.lost.clone());
+        let desk = self.desk(held, &orders);
         let workshop = Arc::clone(&self.workshop);
-        self.workers.spawn(tend(workshop, assignment, desk, orders));
+        let work = async move { workshop.work(assignment, desk, orders).await };
+        self.workers.spawn(tend(held, lost, work));
+    }
+
+    /// Starts to follow a queue.
+    pub(crate) fn start_watch(&mut self, watch: Watch, orders: Orders) {
+        let (held, lost) = (watch.held, orders.lost.clone());
+        let desk = self.desk(held, &orders);
+        let workshop = Arc::clone(&self.workshop);
+        let work = async move { workshop.watch(watch, desk, orders).await };
+        self.workers.spawn(tend(held, lost, work));
+    }
+
+    fn desk(&self, held: Held, orders: &Orders) -> Arc<SessionDesk> {
+        let (lost, ledger) = (orders.lost.clone(), Arc::clone(&self.ledger));
+        Arc::new(SessionDesk { held, lost, ledger })
     }
 
     /// Waits until a worker ended, and does what follows. Waits for ever when there are none.
@@ -79,14 +92,11 @@ impl Staff {
 }
 
 async fn tend(
-    workshop: Arc<dyn Workshop>,
-    assignment: Assignment,
-    desk: SessionDesk,
-    orders: Orders,
+    held: Held,
+    lost: CancellationToken,
+    work: impl Future<Output = Result<(), WorkError>> + Send,
 ) -> (Held, Ended) {
-    let held = assignment.held;
-    let lost = orders.lost.clone();
-    let work = AssertUnwindSafe(workshop.work(assignment, Arc::new(desk), orders)).catch_unwind();
+    let work = AssertUnwindSafe(work).catch_unwind();
     let overdue = async {
         lost.cancelled().await;
         sleep(LOST_GRACE).await;

@@ -3,5 +3,6 @@
 mod harness;
 mod questions;
 mod reconnect;
+mod watch;
 mod windows;
 mod work;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
-use s3sync_proto::model::{Key, MAX_KEY_BYTES};
+use s3sync_proto::model::{EventKind as Kind, Key, MAX_KEY_BYTES};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -37,21 +37,6 @@ pub struct Change {
     pub sequencer: String,
     /// When it happened, as it was written; for diagnosis only.
     pub time: String,
-}
-
-/// What is said to have happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// It was written.
-    Written,
-    /// It was deleted, by a request or by a lifecycle rule.
-    Removed,
-    /// It was archived and can be read again.
-    Restored,
-    /// Its tags changed; its bytes did not.
-    Tagged,
-    /// S3 lost it (reduced redundancy).
-    Lost,
 }
 
 /// Why a message cannot be read.

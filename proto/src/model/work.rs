@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    AgentEndpoint, Answer, BucketFacts, CompareMode, Counters, Destination, EndpointSpec, Failure,
-    Filter, Key, KeyRange, Location, Name, Question, RunName, Timestamp, WorkError,
+    AgentEndpoint, Answer, BucketFacts, CompareMode, Counters, Destination, EndpointSpec,
+    EventBatch, Failure, Filter, Key, KeyRange, Location, Name, Question, RunName, Timestamp,
+    Watch, WorkError,
 };
 
 /// From the agent.
@@ -51,6 +52,8 @@ pub enum FromAgent {
         /// What.
         answer: Answer,
     },
+    /// What messages of a queue say. Answered by an [`Ack`].
+    Events(EventBatch),
 }
 
 /// From the server.
@@ -79,6 +82,8 @@ pub enum ToAgent {
     Question(Question),
     /// Nobody waits for the answer to this question any more.
     Withdrawal(u64),
+    /// A queue to receive from.
+    Watch(Box<Watch>),
 }
 
 /// Who the agent is and what it holds.

@@ -3,7 +3,7 @@
 use super::ask::{self, Asked};
 use super::problems::path;
 use super::run::{counters_in, key, work_error};
-use super::{Problems, agent, endpoint, facts_from, failure_from, job};
+use super::{Problems, agent, endpoint, events, facts_from, failure_from, job};
 use crate::model::{
     Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
     MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal,
@@ -80,6 +80,7 @@ pub fn from_agent(request: pb::OpenSessionRequest) -> Result<FromAgent, UnknownM
             Ok(answer) => FromAgent::Answer { id, answer },
             Err(problem) => return Err(UnknownMessage::Answer { id, problem }),
         },
+        Message::Events(message) => FromAgent::Events(events::batch(message)?),
     })
 }
 
@@ -248,6 +249,13 @@ pub fn to_agent(response: pb::OpenSessionResponse) -> Result<ToAgent, UnknownMes
                 Ok(Asked::Question(question)) => ToAgent::Question(question),
                 Ok(Asked::Withdrawn(id)) => ToAgent::Withdrawal(id),
                 Err(problem) => return Err(UnknownMessage::Question { id, problem }),
+            }
+        }
+        Message::Watch(message) => {
+            let held = Held { id: message.assignment_id, epoch: message.epoch };
+            match events::watch(message) {
+                Ok(watch) => ToAgent::Watch(Box::new(watch)),
+                Err(problem) => return Err(UnknownMessage::Assignment { held, problem }),
             }
         }
     })

@@ -2,7 +2,8 @@
 
 use super::run::work_error_to;
 use super::{
-    agent, ask, counters_to, duration_to, endpoint, facts_to, failure_to, int32, job, time_to,
+    agent, ask, counters_to, duration_to, endpoint, events, facts_to, failure_to, int32, job,
+    time_to,
 };
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
@@ -60,6 +61,7 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
         }
         FromAgent::Goodbye => Message::Goodbye(pb::Goodbye {}),
         FromAgent::Answer { id, answer } => Message::Answer(ask::answer_to(id, answer)),
+        FromAgent::Events(batch) => Message::Events(events::batch_to(batch)),
     };
     pb::OpenSessionRequest { message: Some(message) }
 }
@@ -155,6 +157,7 @@ pub fn to_agent_to(message: ToAgent) -> pb::OpenSessionResponse {
         }
         ToAgent::Question(question) => Message::Question(ask::question_to(question)),
         ToAgent::Withdrawal(id) => Message::Question(ask::withdrawal_to(id)),
+        ToAgent::Watch(watch) => Message::Watch(events::watch_to(*watch)),
     };
     pb::OpenSessionResponse { message: Some(message) }
 }

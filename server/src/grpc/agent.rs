@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_KEYS, FEATURE_PLAN, FailureClass, FromAgent,
-    Held, Hello, Invalid, Lease, Name, State, ToAgent, Verdict, Welcome, WorkError,
+    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN,
+    FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent, Verdict, Welcome,
+    WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -25,7 +26,7 @@ use crate::store::{Error, OpenSession, SessionId};
 const PROTOCOL: (u32, u32) = (1, 1);
 /// What this server can do beyond the version.
 const FEATURES: &[&str] =
-    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN];
+    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN, FEATURE_EVENTS];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for an agent. One that lets more pile up does not read its stream.
@@ -210,6 +211,10 @@ impl Session {
             FromAgent::Facts { sequence, facts } => {
                 let learned = store.learn(facts).await.map(|()| Verdict::Applied);
                 self.answer(sequence, learned).await
+            }
+            FromAgent::Events(batch) => {
+                let sequence = batch.sequence;
+                self.answer(sequence, store.take_events(batch, now).await).await
             }
             FromAgent::Refusal { held, error } => {
                 store.refuse(held, &self.agent, &error, now).await.map(drop).map_err(refused)

@@ -27,10 +27,15 @@ const CODES: &[&str] = &[
     "credentials",
 ];
 
+/// Whether a code says that a credential does not work or may not do something.
+pub(super) fn is_of_credential(code: &str) -> bool {
+    CODES.contains(&code)
+}
+
 /// Why a whole piece of work cannot be done, when it is for its credential.
 #[must_use]
 pub fn fails_on_work(error: &WorkError) -> Option<String> {
-    CODES.contains(&error.code.as_str()).then(|| format!("{}: {}", error.code, error.message))
+    is_of_credential(&error.code).then(|| format!("{}: {}", error.code, error.message))
 }
 
 /// Why every key of a report failed, when it is for one credential and nothing else went well. Of a run that is paused
@@ -41,7 +46,7 @@ pub fn fails_on_keys(counters: &Counters, failures: &[Failure], paused: bool) ->
     let same = failures.iter().all(|failure| failure.code == first.code);
     let many = paused || failures.len() >= SAME_FAILURES_TO_PAUSE;
     let nothing_else = counters.copied == 0 && counters.deleted == 0;
-    (many && same && nothing_else && CODES.contains(&first.code.as_str()))
+    (many && same && nothing_else && is_of_credential(&first.code))
         .then(|| format!("every key fails with {}: {}", first.code, first.message))
 }
 

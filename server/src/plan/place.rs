@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s3sync_proto::model::{FEATURE_KEYS, Location, RunName, Verb};
+use s3sync_proto::model::{FEATURE_EVENTS, FEATURE_KEYS, Location, RunName, SPARE_KEY_WORKS, Verb};
 
 use crate::store::{Grant, RangeView, SessionView, Snapshot, WorkKind};
 
@@ -33,7 +33,7 @@ pub fn place(snapshot: &Snapshot) -> Placement {
             snapshot.sessions.iter().filter(|session| obstacle(session, range).is_none()).collect();
         let free = |session: &&&SessionView| {
             let refused = range.refused_by.as_ref() == Some(&session.agent);
-            !session.draining && !refused && held[&session.session] < session.capacity
+            !session.draining && !refused && held[&session.session] < room(session, range.kind)
         };
         let least_loaded = |session: &&&SessionView| (held[&session.session], session.session);
         match able.iter().filter(free).min_by_key(least_loaded) {
@@ -56,6 +56,14 @@ pub fn place(snapshot: &Snapshot) -> Placement {
     }
     placement.reasons.extend(stuck.into_iter().map(|(run, reason)| (run.clone(), reason)));
     placement
+}
+
+/// How many assignments an agent may hold for one more of a kind.
+fn room(session: &SessionView, kind: WorkKind) -> u32 {
+    let spare = session.capacity > 0
+        && kind == WorkKind::Keys
+        && session.features.iter().any(|feature| feature == FEATURE_EVENTS);
+    session.capacity + if spare { SPARE_KEY_WORKS } else { 0 }
 }
 
 /// The first of each run and destination, then the second of each, and so on.

@@ -60,6 +60,7 @@ fn each_free_place_asks_one_holder_the_longest_held_first() {
         sessions: vec![session(1, 2, 3), session(2, 0, 1)],
         ready: Vec::new(),
         leased: vec![leased(10, 1, 200), leased(11, 1, 100)],
+        ..Snapshot::default()
     };
     let asked: Vec<_> =
         splits(&snapshot, &BTreeSet::new()).iter().map(|(_, held)| held.id).collect();
@@ -72,17 +73,27 @@ fn each_free_place_asks_one_holder_the_longest_held_first() {
 #[test]
 fn nobody_is_asked_while_work_waits_or_a_run_is_cancelled_or_cut_to_the_limit() {
     let idle = || vec![session(2, 0, 4)];
-    let waiting =
-        Snapshot { sessions: idle(), ready: vec![range(1)], leased: vec![leased(10, 1, 1)] };
+    let waiting = Snapshot {
+        sessions: idle(),
+        ready: vec![range(1)],
+        leased: vec![leased(10, 1, 1)],
+        ..Snapshot::default()
+    };
     assert_eq!(splits(&waiting, &BTreeSet::new()), []);
     let mut revoked = leased(10, 1, 1);
     revoked.revoke = true;
     let mut full = leased(11, 1, 1);
     full.siblings = MAX_RANGES_PER_DESTINATION;
-    let snapshot = Snapshot { sessions: idle(), ready: Vec::new(), leased: vec![revoked, full] };
+    let snapshot = Snapshot {
+        sessions: idle(),
+        ready: Vec::new(),
+        leased: vec![revoked, full],
+        ..Snapshot::default()
+    };
     assert_eq!(splits(&snapshot, &BTreeSet::new()), []);
     let mut last = leased(12, 1, 1);
     last.siblings = MAX_RANGES_PER_DESTINATION - 1;
-    let snapshot = Snapshot { sessions: idle(), ready: Vec::new(), leased: vec![last] };
+    let snapshot =
+        Snapshot { sessions: idle(), ready: Vec::new(), leased: vec![last], ..Snapshot::default() };
     assert_eq!(splits(&snapshot, &BTreeSet::new()).len(), 1);
 }

@@ -11,6 +11,7 @@ mod bench;
 mod cancel;
 mod catalogue;
 mod cuts;
+mod events;
 mod history;
 mod keep;
 mod pause;
@@ -103,6 +104,19 @@ const CASES: &[Case] = &[
     ("a key that kills its holders is found and given up", |b| Box::pin(retry::poison(b))),
     ("many keys are spread over works, each once", |b| Box::pin(retry::many(b))),
     ("a cancelled retry forgets no failure", |b| Box::pin(retry::cancelled(b))),
+    ("a queue is received from by one session", |b| Box::pin(events::leased_once(b))),
+    ("a queue goes to others when its holder dies or it changes", |b| Box::pin(events::moves(b))),
+    ("a queue that fails is tried again with pauses", |b| Box::pin(events::errors(b))),
+    ("events mark keys, and each look clears what it has seen", |b| Box::pin(events::marks(b))),
+    ("events and a scan go on beside each other", |b| Box::pin(events::beside_a_scan(b))),
+    ("keys that fail are put off and keep no others waiting", |b| Box::pin(events::put_off(b))),
+    ("a run of events lasts a day", |b| Box::pin(events::rotates(b))),
+    ("events go on by a job's new settings", |b| Box::pin(events::settings(b))),
+    ("a job that follows events is deleted when nothing is held", |b| {
+        Box::pin(events::deleted_job(b))
+    }),
+    ("a dead holder's keys go to others", |b| Box::pin(events::lost_holder(b))),
+    ("two jobs follow one queue", |b| Box::pin(events::follows_two(b))),
     ("a cancelled run that nobody holds ends at once", |b| Box::pin(cancel::idle(b))),
     ("a cancelled run waits for its holders", |b| Box::pin(cancel::held(b))),
     ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),

@@ -4,6 +4,7 @@
 mod audit;
 mod catalogue;
 mod commit;
+mod events;
 mod failures;
 mod keep;
 mod keys;
@@ -15,6 +16,7 @@ mod row;
 mod runs;
 mod schedules;
 mod sessions;
+mod watches;
 mod work;
 
 use std::path::Path;
@@ -22,9 +24,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
-    Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, Failure, FailureClass,
-    FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Timestamp, UploadIntent,
-    Verdict, WorkError, WorkReport,
+    Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
+    FailureClass, FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Timestamp,
+    UploadIntent, Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -334,6 +336,29 @@ impl Store for Sqlite {
 
     async fn learn(&self, facts: BucketFacts) -> Result<(), Error> {
         self.write(move |db| work::learn(db, &facts)).await
+    }
+
+    async fn lease_watches(
+        &self,
+        grants: Vec<Grant>,
+        now: Timestamp,
+    ) -> Result<Vec<(SessionId, Watch)>, Error> {
+        self.write(move |db| watches::lease(db, &grants, now)).await
+    }
+
+    async fn explain_watches(&self, reasons: Vec<(Name, String)>) -> Result<(), Error> {
+        self.write(move |db| watches::explain(db, &reasons)).await
+    }
+
+    async fn take_events(&self, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error> {
+        self.write(move |db| events::take(db, batch, now)).await
+    }
+
+    async fn tend_events(&self, now: Timestamp) -> Result<(), Error> {
+        if !self.read(move |db| events::any_due(db, now)).await? {
+            return Ok(());
+        }
+        self.write(move |db| events::tend(db, now)).await
     }
 
     async fn relearn(

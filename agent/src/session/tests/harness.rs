@@ -10,7 +10,7 @@ use s3sync_proto::client::{ApiError, Code};
 use s3sync_proto::model::{
     Ack, Answer, Ask, Assignment, BucketFacts, CompareMode, Counters, Destination, EndpointSpec,
     Filter, FromAgent, Held, Hello, Key, KeyRange, Lease, Location, Name, Outcome, RunName, State,
-    Timestamp, ToAgent, Verdict, Welcome, Work, WorkError, WorkReport,
+    Timestamp, ToAgent, Verdict, Watch, Welcome, Work, WorkError, WorkReport,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ use crate::session::{
     Clocks, Dial, Identity, Link, Receive, Received, Session, SessionError, Transmit, Workshop,
 };
 use crate::window::Reading;
-use crate::work::{Desk, Orders, Progress};
+use crate::work::{Desk, Orders, Progress, WatchDesk};
 
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(10);
 pub(super) const WINDOW: Duration = Duration::from_secs(35);
@@ -33,6 +33,7 @@ pub(super) struct World {
     pub(super) dials: mpsc::Receiver<Conn>,
     pub(super) works: mpsc::Receiver<Working>,
     pub(super) asks: mpsc::Receiver<Asking>,
+    pub(super) watches: mpsc::Receiver<Watching>,
     pub(super) clocks: Arc<PausedClocks>,
     pub(super) shutdown: CancellationToken,
     pub(super) refuse_with: Arc<Mutex<Option<ApiError>>>,
@@ -58,6 +59,13 @@ pub(super) struct Working {
     pub(super) desk: Arc<dyn Desk>,
     pub(super) orders: Orders,
     pub(super) end: oneshot::Sender<End>,
+}
+
+/// One who follows a queue and does what the test says.
+pub(super) struct Watching {
+    pub(super) watch: Watch,
+    pub(super) desk: Arc<dyn WatchDesk>,
+    pub(super) orders: Orders,
 }
 
 /// A question that the test answers. Dropped: the agent panics over it.
@@ -86,6 +94,7 @@ struct FakeDial {
 struct FakeWorkshop {
     works: mpsc::Sender<Working>,
     asks: mpsc::Sender<Asking>,
+    watches: mpsc::Sender<Watching>,
 }
 
 struct Sender(mpsc::Sender<FromAgent>);
@@ -98,6 +107,7 @@ impl World {
         let (conns, dials) = mpsc::channel(1);
         let (working, works) = mpsc::channel(64);
         let (asking, asks) = mpsc::channel(64);
+        let (watching, watches) = mpsc::channel(64);
         let clocks = Arc::new(PausedClocks {
             start: Instant::now(),
             ahead_seconds: AtomicI64::new(1_000_000_000),
@@ -114,12 +124,12 @@ impl World {
         let session = Session::new(
             identity,
             Arc::new(dial),
-            Arc::new(FakeWorkshop { works: working, asks: asking }),
+            Arc::new(FakeWorkshop { works: working, asks: asking, watches: watching }),
             Arc::clone(&clocks) as Arc<dyn Clocks>,
         );
         let shutdown = CancellationToken::new();
         let agent = tokio::spawn(session.run(shutdown.clone()));
-        Self { dials, works, asks, clocks, shutdown, refuse_with, agent }
+        Self { dials, works, asks, watches, clocks, shutdown, refuse_with, agent }
     }
 
     /// The next stream the agent opens.
@@ -309,6 +319,17 @@ impl Workshop for FakeWorkshop {
             Ok(End::Panic) => panic!("the worker fell over"),
             Err(_) => std::future::pending().await,
         }
+    }
+
+    async fn watch(
+        &self,
+        watch: Watch,
+        desk: Arc<dyn WatchDesk>,
+        orders: Orders,
+    ) -> Result<(), WorkError> {
+        let watching = Watching { watch, desk, orders };
+        self.watches.send(watching).await.map_err(|_| "the test ended").unwrap();
+        std::future::pending().await
     }
 
     async fn answer(&self, ask: Ask) -> Answer {

@@ -8,7 +8,6 @@ type Missing = (fn(&JobSpec) -> bool, &'static str, &'static str);
 
 const MISSING: &[Missing] = &[
     (|job| job.deletes.mode == DeleteMode::Mirror, "deletes.policy", "use keep"),
-    (|job| job.events.is_some(), "events", "leave it out"),
     (|job| job.limits != Limits::default(), "limits", "set limits in the agents' configuration"),
 ];
 

@@ -8,7 +8,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{int, json, name, parse, time, uint};
-use super::schedules;
+use super::{events, runs, schedules, watches};
 use crate::store::{Applied, Catalogue, CatalogueChange, Error, REQUEST_ID_TTL, RequestKey};
 
 pub(super) fn all(db: &Connection) -> Result<Catalogue, Error> {
@@ -127,6 +127,7 @@ pub(super) fn change(
                  ON CONFLICT (name) DO UPDATE SET spec = ?2, etag = ?3, updated = ?4",
                 params![name.as_str(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
+            watches::endpoint_moved(db, &name)?;
         }
         CatalogueChange::DeleteEndpoint { name } => {
             if db.execute("DELETE FROM endpoints WHERE name = ?1", [name.as_str()])? == 0 {
@@ -140,6 +141,7 @@ pub(super) fn change(
                  ON CONFLICT (name) DO UPDATE SET spec = ?2, etag = ?3, updated = ?4",
                 params![name.as_str(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
+            watches::moved(db, &name)?;
         }
         CatalogueChange::DeleteQueue { name } => {
             if db.execute("DELETE FROM queues WHERE name = ?1", [name.as_str()])? == 0 {
@@ -155,6 +157,7 @@ pub(super) fn change(
                 params![name.as_str(), new_etag(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
             schedules::arm(db, &name, &spec, now)?;
+            events::arm(db, &name, &spec, now)?;
         }
         CatalogueChange::DeleteJob { name } => delete_job(db, &name)?,
     }
@@ -165,15 +168,12 @@ pub(super) fn change(
 }
 
 fn delete_job(db: &Connection, job: &Name) -> Result<(), Error> {
-    let active = db
-        .query_row(
-            "SELECT number FROM runs WHERE job = ?1 AND ended IS NULL",
-            [job.as_str()],
-            |row| row.get(0),
-        )
-        .optional()?;
+    let active = match runs::active(db, job)? {
+        Some(number) => Some(number),
+        None => events::held(db, job)?,
+    };
     if let Some(number) = active {
-        return Err(Error::RunActive(RunName { job: job.clone(), number: uint(number) }));
+        return Err(Error::RunActive(RunName { job: job.clone(), number }));
     }
     if db.execute("DELETE FROM jobs WHERE name = ?1", [job.as_str()])? == 0 {
         return Err(Error::NotFound(format!("jobs/{job}")));
@@ -187,7 +187,7 @@ fn delete_job(db: &Connection, job: &Name) -> Result<(), Error> {
         "DELETE FROM request_ids WHERE resource LIKE ?1 || '/%'",
         [format!("jobs/{job}/runs")],
     )?;
-    Ok(())
+    watches::arm(db)
 }
 
 /// An opaque text that no other state of the resource has.

@@ -6,11 +6,13 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
     Counters, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Timestamp,
+    WorkReport,
 };
 
-use super::report::{count, fail_keys};
-use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32};
-use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
+use super::report::{count, fail_keys, forget};
+use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32, word};
+use crate::plan::events::look_again;
+use crate::store::{Error, MAX_EVENT_KEYS_PER_WORK, MAX_KEY_WORKS_PER_DESTINATION};
 
 /// Holders that died with a key before it is looked at alone. A key that kills its holder even then is given up.
 const LOST_TOGETHER: i64 = 3;
@@ -52,6 +54,7 @@ pub(super) fn take(
     db: &Connection,
     work: i64,
     pool: i64,
+    events: bool,
     now: Timestamp,
 ) -> Result<Vec<Key>, Error> {
     db.prepare_cached("UPDATE pending_keys SET work = NULL, taken = NULL WHERE work = ?1")?
@@ -67,7 +70,9 @@ pub(super) fn take(
     let keys = match suspect {
         // Alone: if it dies again, it was this key.
         Some(key) => vec![Key::from(key)],
-        None => free(db, pool)?,
+        None => {
+            free(db, pool, if events { MAX_EVENT_KEYS_PER_WORK } else { MAX_KEYS_PER_WORK }, now)?
+        }
     };
     for key in &keys {
         db.prepare_cached(
@@ -84,12 +89,15 @@ pub(super) fn take(
     Ok(keys)
 }
 
-/// Free keys, as many as one work may have, ascending.
-fn free(db: &Connection, pool: i64) -> Result<Vec<Key>, Error> {
-    let sql = "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 ORDER BY key LIMIT ?3";
-    let mut statement = db.prepare_cached(sql)?;
-    let most = int(MAX_KEYS_PER_WORK as u64);
-    let rows = statement.query_map([pool, LOST_TOGETHER, most], |row| row.get::<_, Vec<u8>>(0))?;
+/// Free keys that are due, as many as one work may have, those that wait longest first; ascending.
+fn free(db: &Connection, pool: i64, most: usize, now: Timestamp) -> Result<Vec<Key>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 AND not_before <= ?3
+         ORDER BY not_before, key LIMIT ?4",
+    )?;
+    let most = int(most as u64);
+    let arguments = [pool, LOST_TOGETHER, now.as_micros(), most];
+    let rows = statement.query_map(arguments, |row| row.get::<_, Vec<u8>>(0))?;
     let (mut keys, mut bytes) = (Vec::new(), 0);
     for row in rows {
         let key = Key::from(row?);
@@ -99,7 +107,14 @@ fn free(db: &Connection, pool: i64) -> Result<Vec<Key>, Error> {
         }
         keys.push(key);
     }
+    keys.sort_unstable();
     Ok(keys)
+}
+
+/// Whether a pool has free keys that are due.
+pub(super) fn any_due(db: &Connection, pool: i64, now: Timestamp) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pending_keys WHERE pool = ?1 AND work IS NULL AND not_before <= ?2)";
+    Ok(db.prepare_cached(sql)?.query_row([pool, now.as_micros()], |row| row.get(0))?)
 }
 
 /// Keys that killed their holder when it looked at nothing else become failures.
@@ -126,6 +141,7 @@ fn give_up_poison(db: &Connection, pool: i64, now: Timestamp) -> Result<(), Erro
     if failures.is_empty() {
         return Ok(());
     }
+    fewer(db, pool, failures.len())?;
     let sql = "SELECT run, destination FROM pools WHERE id = ?1";
     let (run, destination) =
         db.prepare_cached(sql)?.query_row([pool], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -169,22 +185,102 @@ pub(super) fn carry_over(
 
 /// The keys of a work up to `cursor` are settled (`None`: all it has). One that there is a newer reason to look at is
 /// free again.
-pub(super) fn settle(db: &Connection, work: i64, cursor: Option<&Key>) -> Result<(), Error> {
+pub(super) fn settle(
+    db: &Connection,
+    work: i64,
+    pool: i64,
+    cursor: Option<&Key>,
+) -> Result<(), Error> {
     let upto = "work = ?1 AND (?2 IS NULL OR key <= ?2)";
     let arguments = params![work, blob(cursor)];
-    db.prepare_cached(&format!("DELETE FROM pending_keys WHERE {upto} AND generation = taken"))?
+    let settled = db
+        .prepare_cached(&format!("DELETE FROM pending_keys WHERE {upto} AND generation = taken"))?
         .execute(arguments)?;
     db.prepare_cached(&format!(
-        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0 WHERE {upto}"
+        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, first = MAX(first, latest)
+         WHERE {upto}"
     ))?
     .execute(arguments)?;
+    fewer(db, pool, settled)
+}
+
+/// Keys have left a pool.
+fn fewer(db: &Connection, pool: i64, keys: usize) -> Result<(), Error> {
+    db.prepare_cached("UPDATE pools SET open = MAX(0, open - ?2) WHERE id = ?1")?
+        .execute([pool, int(keys as u64)])?;
     Ok(())
 }
 
-/// A work looked at all it had. It goes on while its pool has more; whether it does.
-pub(super) fn goes_on(db: &Connection, row: &RangeRow, pool: i64) -> Result<bool, Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM pending_keys WHERE pool = ?1 AND work IS NULL)";
-    let more: bool = db.prepare_cached(sql)?.query_row([pool], |row| row.get(0))?;
+/// Of keys that failed in a run of events, those that may pass are put off instead; they leave the report.
+pub(super) fn put_off(
+    db: &Connection,
+    row: &RangeRow,
+    report: &mut WorkReport,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut kept = Vec::new();
+    for failure in std::mem::take(&mut report.failures) {
+        let key = failure.key.as_bytes();
+        let looks: Option<i64> = db
+            .prepare_cached("SELECT looks FROM pending_keys WHERE work = ?1 AND key = ?2")?
+            .query_row(params![row.id, key], |row| row.get(0))
+            .optional()?;
+        let looks = uint32(looks.unwrap_or_default()).saturating_add(1);
+        let Some(again) = look_again(looks, failure.class, &failure.code, now) else {
+            kept.push(failure);
+            continue;
+        };
+        db.prepare_cached(
+            "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = ?3, looks = ?4, not_before = ?5
+             WHERE work = ?1 AND key = ?2",
+        )?
+        .execute(params![row.id, key, failure.attempts, looks, again.as_micros()])?;
+        // It was not settled, so it is not counted.
+        report.counters.listed -= 1;
+        report.counters.failed -= 1;
+    }
+    report.failures = kept;
+    Ok(())
+}
+
+/// Keys of a work of events up to `cursor` are settled: what was recorded of them as failures is not so any more. Those
+/// that fail again are recorded again.
+pub(super) fn mend(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
+    let sql = "SELECT listed_failures FROM runs WHERE id = ?1";
+    let listed: i64 = db.prepare_cached(sql)?.query_row([row.run], |row| row.get(0))?;
+    if listed == 0 {
+        return Ok(());
+    }
+    let mut statement = db.prepare_cached(
+        "DELETE FROM failures WHERE run = ?1 AND destination = ?2 AND key IN
+             (SELECT key FROM pending_keys WHERE work = ?3 AND (?4 IS NULL OR key <= ?4)) RETURNING class",
+    )?;
+    let archived = word(FailureClass::Archived)?;
+    let (mut all, mut of_archived) = (0, 0);
+    let classes = statement
+        .query_map(params![row.run, row.destination, row.id, blob(cursor)], |row| {
+            row.get::<_, String>(0)
+        })?;
+    for class in classes {
+        all += 1;
+        of_archived += u64::from(class? == archived);
+    }
+    if all == 0 {
+        return Ok(());
+    }
+    db.prepare_cached("UPDATE runs SET listed_failures = listed_failures - ?2 WHERE id = ?1")?
+        .execute([row.run, int(all)])?;
+    forget(db, row.run, row.destination, all - of_archived, of_archived)
+}
+
+/// A work looked at all it had. It goes on while its pool has more that is due; whether it does.
+pub(super) fn goes_on(
+    db: &Connection,
+    row: &RangeRow,
+    pool: i64,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let more = any_due(db, pool, now)?;
     if more {
         let_go(db, row.id, LetGo::NewEpoch)?;
     }

@@ -12,9 +12,10 @@ use s3sync_proto::model::{
 use super::pause::PAUSED;
 use super::report::close;
 use super::row::{
-    CANCELLING, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32, word,
+    CANCELLING, EVENTS, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32,
+    word,
 };
-use super::{keys, runs, sessions};
+use super::{keys, runs, sessions, watches};
 use crate::plan::needs;
 use crate::store::{
     Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot, WorkKind,
@@ -43,6 +44,8 @@ pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Sn
         sessions: sessions_of(db)?,
         ready: ready(db, limit, now, &mut specs)?,
         leased: leased(db, now, &mut specs)?,
+        watches: watches::ready(db, now)?,
+        watching: watches::watching(db)?,
     })
 }
 
@@ -237,9 +240,9 @@ fn assignment(
     now: Timestamp,
     specs: &mut Specs,
 ) -> Result<Option<Assignment>, Error> {
-    let sql = "SELECT run, destination, after, until, cursor, pool, job, number, runs.state AS run_state, traceparent
+    let sql = "SELECT run, destination, after, until, cursor, pool, job, number, runs.state AS run_state, traceparent, trigger
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
-    let (run, destination, range, cursor, pool, job, number, state, traceparent) =
+    let (run, destination, range, cursor, (pool, events), job, number, state, traceparent) =
         db.prepare_cached(sql)?.query_row([int(held.id)], |row| {
             let range = KeyRange { after: key(row, "after")?, until: key(row, "until")? };
             let (run, destination): (i64, i64) = (row.get("run")?, row.get("destination")?);
@@ -250,12 +253,13 @@ fn assignment(
                 row.get("traceparent")?,
             );
             let (cursor, pool): (_, Option<i64>) = (key(row, "cursor")?, row.get("pool")?);
+            let pool = (pool, row.get::<_, String>("trigger")? == EVENTS);
             Ok((run, destination, range, cursor, pool, texts.0, texts.1, texts.2, texts.3))
         })?;
     let work = match pool {
         _ if state == CANCELLING => Work::Reap,
         None => Work::Range { range, cursor },
-        Some(pool) => match keys::take(db, int(held.id), pool, now)? {
+        Some(pool) => match keys::take(db, int(held.id), pool, events, now)? {
             keys if keys.is_empty() => return Ok(None),
             keys => Work::Keys(keys),
         },

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0003_schedules.sql"),
     include_str!("../../../migrations/0009_uploads.sql"),
     include_str!("../../../migrations/0010_audit.sql"),
+    include_str!("../../../migrations/0060_events.sql"),
 ];
 
 /// Why a store cannot be opened.

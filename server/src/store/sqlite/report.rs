@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{keys, pause, runs};
+use super::{events, keys, pause, runs, watches};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -15,6 +15,9 @@ pub(super) fn apply(
     mut report: WorkReport,
     now: Timestamp,
 ) -> Result<Verdict, Error> {
+    if watches::is_watch(report.held) {
+        return watches::report(db, &report, now);
+    }
     let Some(row) = range(db, report.held.id)?.filter(|row| row.is_current(report.held.epoch))
     else {
         return Ok(Verdict::Stale);
@@ -32,22 +35,30 @@ pub(super) fn apply(
         give_back(db, &row, &why)?;
         return Ok(Verdict::Stale);
     }
-    count(db, row.run, row.destination, report.counters)?;
     if row.pool.is_some() {
         keys::carry_over(db, row.id, &mut report.failures)?;
     }
+    if row.events.is_some() {
+        keys::put_off(db, &row, &mut report, now)?;
+        if report.cursor.is_some() || report.outcome == Outcome::Completed {
+            keys::mend(db, &row, report.cursor.as_ref())?;
+        }
+    }
+    count(db, row.run, row.destination, report.counters)?;
     fail_keys(db, row.run, row.destination, &report.failures)?;
     if let Some(cursor) = &report.cursor {
         // Every key up to the cursor is settled, so no upload of it is open.
         db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1 AND key <= ?2")?
             .execute(params![row.id, cursor.as_bytes()])?;
     }
-    if row.pool.is_some() && (report.cursor.is_some() || report.outcome == Outcome::Completed) {
-        keys::settle(db, row.id, report.cursor.as_ref())?;
+    if let Some(pool) = row.pool
+        && (report.cursor.is_some() || report.outcome == Outcome::Completed)
+    {
+        keys::settle(db, row.id, pool, report.cursor.as_ref())?;
     }
     match report.outcome {
         Outcome::Checkpoint => set_cursor(db, &row, report.cursor.as_ref())?,
-        Outcome::Completed => complete(db, &row, report.cursor.as_ref())?,
+        Outcome::Completed => complete(db, &row, report.cursor.as_ref(), now)?,
         Outcome::Yielded => {
             set_cursor(db, &row, report.cursor.as_ref())?;
             let_go(db, row.id, LetGo::NewEpoch)?;
@@ -56,6 +67,10 @@ pub(super) fn apply(
             set_cursor(db, &row, report.cursor.as_ref())?;
             fail(db, &row, &error, now)?;
         }
+    }
+    if let Some(pool) = row.events {
+        // Keys that became dirty again while they were worked on.
+        events::give_work(db, pool, now)?;
     }
     touch_run(db, row.run)?;
     runs::settle(db, row.run, now)?;
@@ -152,6 +167,27 @@ pub(super) fn count(
     Ok(())
 }
 
+/// Keys that were counted as not brought in step are looked at anew: they are not counted any more.
+pub(super) fn forget(
+    db: &Connection,
+    run: i64,
+    destination: i64,
+    failed: u64,
+    archived: u64,
+) -> Result<(), Error> {
+    let sql = "SELECT counters FROM run_destinations WHERE run = ?1 AND destination = ?2";
+    let text: String = db.prepare_cached(sql)?.query_row([run, destination], |row| row.get(0))?;
+    let mut counters: Counters = parse(&text)?;
+    counters.listed = counters.listed.saturating_sub(failed + archived);
+    counters.failed = counters.failed.saturating_sub(failed);
+    counters.archived = counters.archived.saturating_sub(archived);
+    db.prepare_cached(
+        "UPDATE run_destinations SET counters = ?3 WHERE run = ?1 AND destination = ?2",
+    )?
+    .execute(params![run, destination, json(&counters)?])?;
+    Ok(())
+}
+
 /// Lists failed keys, up to the limit; beyond it they are only counted.
 pub(super) fn fail_keys(
     db: &Connection,
@@ -204,10 +240,15 @@ fn set_cursor(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(
 }
 
 /// A completion closes the range only if it covered the bound the range has now; else it is a cursor.
-fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<(), Error> {
+fn complete(
+    db: &Connection,
+    row: &RangeRow,
+    covered: Option<&Key>,
+    now: Timestamp,
+) -> Result<(), Error> {
     if let Some(pool) = row.pool
         && covered.is_none()
-        && keys::goes_on(db, row, pool)?
+        && keys::goes_on(db, row, pool, now)?
     {
         return Ok(());
     }
@@ -225,6 +266,11 @@ fn complete(db: &Connection, row: &RangeRow, covered: Option<&Key>) -> Result<()
 
 /// Closes a range; no upload of it is open any more.
 pub(super) fn close(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(), Error> {
+    if row.events.is_some() {
+        // Works of events come and go all day; as rows they would pile up until the run ends.
+        db.prepare_cached("DELETE FROM ranges WHERE id = ?1")?.execute([row.id])?;
+        return Ok(());
+    }
     db.prepare_cached("DELETE FROM upload_intents WHERE range = ?1")?.execute([row.id])?;
     db.prepare_cached("UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL, cursor = ?3 WHERE id = ?1")?
         .execute(params![row.id, DONE, blob(cursor)])?;

@@ -104,13 +104,15 @@ pub(super) struct RangeRow {
     pub(super) reap: bool,
     /// Where it has its keys from, when it is a key work.
     pub(super) pool: Option<i64>,
+    /// The same, when its keys come from events.
+    pub(super) events: Option<i64>,
 }
 
 /// One range, if it is there.
 pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error> {
     let sql =
         "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap, pool,
-                      runs.state AS run_state
+                      runs.state AS run_state, runs.trigger AS run_trigger
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
     let mut statement = db.prepare_cached(sql)?;
     let found = statement.query_row([int(id)], |row| {
@@ -128,10 +130,17 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
             paused: run_state == PAUSED,
             reap: row.get("reap")?,
             pool: row.get("pool")?,
+            events: match row.get::<_, String>("run_trigger")?.as_str() {
+                EVENTS => row.get("pool")?,
+                _ => None,
+            },
         })
     });
     Ok(found.optional()?)
 }
+
+/// The word of `Trigger::Events`; a test holds the two together.
+pub(super) const EVENTS: &str = "events";
 
 /// The word of `RunState::Cancelling`; a test holds the two together.
 pub(super) const CANCELLING: &str = "cancelling";
@@ -185,13 +194,14 @@ pub(super) fn let_go(db: &Connection, range: i64, how: LetGo) -> Result<(), Erro
 
 #[cfg(test)]
 mod tests {
-    use s3sync_proto::model::RunState;
+    use s3sync_proto::model::{RunState, Trigger};
 
     use super::*;
 
     #[test]
     fn states_are_words() {
         assert_eq!(word(RunState::Cancelling).unwrap(), CANCELLING);
+        assert_eq!(word(Trigger::Events).unwrap(), EVENTS);
         assert_eq!(
             from_word::<RunState>("finished_with_failures").unwrap(),
             RunState::FinishedWithFailures

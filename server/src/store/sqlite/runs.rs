@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use s3sync_proto::model::{
     Counters, DestinationProgress, EndpointSpec, JobSpec, Key, Location, Name, Run, RunName,
-    RunState, Timestamp,
+    RunState, Timestamp, Trigger,
 };
 
 use s3sync_proto::status::reason;
 
 use super::row::{
-    DONE, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision, parse, time, touch_run,
-    uint, uint32, word,
+    CANCELLING, DONE, EVENTS, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision,
+    parse, time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, keys};
+use super::{catalogue, events, keys};
 use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -27,12 +27,10 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
         return get(db, &run.job, Some(run.number));
     }
     let job = &start.job;
-    let found: Option<(String, i64)> = db
-        .query_row("SELECT spec, generation FROM jobs WHERE name = ?1", [job.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+    let spec: Option<String> = db
+        .query_row("SELECT spec FROM jobs WHERE name = ?1", [job.as_str()], |row| row.get(0))
         .optional()?;
-    let (spec, generation) = found.ok_or_else(|| Error::NotFound(format!("jobs/{job}")))?;
+    let spec = spec.ok_or_else(|| Error::NotFound(format!("jobs/{job}")))?;
     if let Some(number) = active(db, job)? {
         return Err(Error::RunActive(RunName { job: job.clone(), number }));
     }
@@ -41,39 +39,15 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
         None => Scope::Everything,
         Some(number) => scope_of_retry(db, job, number, &parsed)?,
     };
-    let number: i64 = db.query_row(
-        "UPDATE jobs SET last_run = last_run + 1 WHERE name = ?1 RETURNING last_run",
-        [job.as_str()],
-        |row| row.get(0),
-    )?;
+    let (run, number) = insert(db, job, start.trigger, &parsed, now)?;
     db.execute(
-        "INSERT INTO runs (job, number, state, trigger, generation, traceparent, created, revision, nominal)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![
-            job.as_str(),
-            number,
-            word(RunState::Pending)?,
-            word(start.trigger)?,
-            generation,
-            start.traceparent,
-            now.as_micros(),
-            next_revision(db)?,
-            start.nominal.map(Timestamp::as_micros)
-        ],
-    )?;
-    let run = db.last_insert_rowid();
-    db.execute(
-        "INSERT INTO run_specs (run, spec, endpoints) VALUES (?1, ?2, ?3)",
-        params![run, spec, json(&endpoints_of(db, &parsed)?)?],
+        "UPDATE runs SET traceparent = ?2, nominal = ?3 WHERE id = ?1",
+        params![run, start.traceparent, start.nominal.map(Timestamp::as_micros)],
     )?;
     for (index, destination) in parsed.destinations.iter().enumerate() {
-        let index = int(index as u64);
-        db.execute(
-            "INSERT INTO run_destinations (run, destination, counters) VALUES (?1, ?2, ?3)",
-            params![run, index, json(&Counters::default())?],
-        )?;
         if !matches!(scope, Scope::Failures { .. }) {
-            insert_ranges(db, run, index, &boundaries(db, job, &destination.location)?)?;
+            let cuts = boundaries(db, job, &destination.location)?;
+            insert_ranges(db, run, int(index as u64), &cuts)?;
         }
     }
     if let Scope::Failures { earlier, destinations } = &scope
@@ -81,11 +55,51 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
     {
         return Err(nothing_to_retry(job));
     }
-    let name = RunName { job: job.clone(), number: uint(number) };
+    let name = RunName { job: job.clone(), number };
     if let Some(request) = &start.request {
         catalogue::remember(db, request, &name.to_string(), now)?;
     }
     get(db, job, Some(name.number))
+}
+
+/// The rows of a run without any work: its row and number, by the job's settings of now.
+pub(super) fn insert(
+    db: &Connection,
+    job: &Name,
+    trigger: Trigger,
+    spec: &JobSpec,
+    now: Timestamp,
+) -> Result<(i64, u64), Error> {
+    let (number, generation): (i64, i64) = db.query_row(
+        "UPDATE jobs SET last_run = last_run + 1 WHERE name = ?1 RETURNING last_run, generation",
+        [job.as_str()],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
+    db.execute(
+        "INSERT INTO runs (job, number, state, trigger, generation, traceparent, created, revision)
+         VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7)",
+        params![
+            job.as_str(),
+            number,
+            word(RunState::Pending)?,
+            word(trigger)?,
+            generation,
+            now.as_micros(),
+            next_revision(db)?
+        ],
+    )?;
+    let run = db.last_insert_rowid();
+    db.execute(
+        "INSERT INTO run_specs (run, spec, endpoints) VALUES (?1, ?2, ?3)",
+        params![run, json(spec)?, json(&endpoints_of(db, spec)?)?],
+    )?;
+    for index in 0..spec.destinations.len() {
+        db.execute(
+            "INSERT INTO run_destinations (run, destination, counters) VALUES (?1, ?2, ?3)",
+            params![run, int(index as u64), json(&Counters::default())?],
+        )?;
+    }
+    Ok((run, uint(number)))
 }
 
 /// What a run looks at.
@@ -131,8 +145,9 @@ fn nothing_to_retry(job: &Name) -> Error {
     Error::NotNow { reason: reason::NOTHING_TO_RETRY, text }
 }
 
+/// The run of a job that is going on; the one of its events goes on beside any.
 pub(super) fn active(db: &Connection, job: &Name) -> Result<Option<u64>, Error> {
-    let sql = "SELECT number FROM runs WHERE job = ?1 AND ended IS NULL";
+    let sql = "SELECT number FROM runs WHERE job = ?1 AND ended IS NULL AND trigger <> 'events'";
     Ok(db.query_row(sql, [job.as_str()], |row| row.get(0)).optional()?.map(uint))
 }
 
@@ -356,16 +371,17 @@ pub(super) fn cancel(db: &Connection, run: &RunName, now: Timestamp) -> Result<R
 /// Ends a run when its last range is closed.
 pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Error> {
     let sql =
-        "SELECT EXISTS (SELECT 1 FROM ranges WHERE run = ?1 AND state < 2), failed_ranges, listed_failures, state, job
+        "SELECT EXISTS (SELECT 1 FROM ranges WHERE run = ?1 AND state < 2), failed_ranges, listed_failures, state, job, trigger
          FROM runs WHERE id = ?1 AND ended IS NULL";
-    let found: Option<(bool, i64, i64, String, String)> = db
+    let found: Option<(bool, i64, i64, String, String, String)> = db
         .prepare_cached(sql)?
         .query_row([run], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            let numbers = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok((numbers.0, numbers.1, numbers.2, row.get(3)?, row.get(4)?, row.get(5)?))
         })
         .optional()?;
-    let Some((open, failed_ranges, listed, state, job)) = found else { return Ok(()) };
-    if open {
+    let Some((open, failed_ranges, listed, state, job, trigger)) = found else { return Ok(()) };
+    if open || (trigger == EVENTS && state != CANCELLING && events::goes_on(db, run)?) {
         return Ok(());
     }
     let failed_keys =

@@ -14,7 +14,7 @@ use crate::store::{Error, StartRun};
 const DUE: &str = "FROM schedules JOIN jobs ON jobs.name = schedules.job
      WHERE (schedules.due <= ?1 OR start = 1) AND json_extract(jobs.spec, '$.paused') IS NOT 1
        AND NOT (start = 0 AND json_extract(schedules.spec, '$.overlap') = 'queue_one'
-                AND EXISTS (SELECT 1 FROM runs WHERE runs.job = schedules.job AND ended IS NULL))";
+                AND EXISTS (SELECT 1 FROM runs WHERE runs.job = schedules.job AND ended IS NULL AND trigger <> 'events'))";
 
 /// Arms, re-arms or disarms a job after a change of its settings. A schedule that did not change keeps its times.
 pub(super) fn arm(

@@ -6,7 +6,7 @@ use s3sync_proto::model::{Agent, AgentState, Held, State, Timestamp};
 use super::row::{
     LEASED, LetGo, READY, int, json, let_go, name, parse, time, touch_run, uint, uint32,
 };
-use super::runs;
+use super::{runs, watches};
 use crate::store::{Error, OpenSession, Opened, SessionId};
 
 pub(super) fn agents(db: &Connection) -> Result<Vec<Agent>, Error> {
@@ -92,6 +92,10 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
     // What the agent holds and nobody has taken since is its own again, also after an expiry.
     let earlier = before.as_ref().map(|(id, _)| id);
     for held in &hello.held {
+        if watches::is_watch(*held) {
+            watches::resume(db, *held, session, earlier)?;
+            continue;
+        }
         let run: Option<i64> = db
             .prepare_cached(
                 "UPDATE ranges SET session = ?3, state = 1, lease_sequence = 0, leased_at = COALESCE(leased_at, ?5)
@@ -126,7 +130,9 @@ fn held_by(db: &Connection, session: i64) -> Result<Vec<Held>, Error> {
     let rows = statement.query_map([session], |row| {
         Ok(Held { id: uint(row.get("id")?), epoch: uint(row.get("epoch")?) })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut held: Vec<Held> = rows.collect::<Result<_, _>>()?;
+    held.extend(watches::held_by(db, session)?);
+    Ok(held)
 }
 
 /// Lets go of everything a session holds.
@@ -141,7 +147,7 @@ fn release(db: &Connection, session: i64, how: LetGo, now: Timestamp) -> Result<
         touch_run(db, run)?;
         runs::settle(db, run, now)?;
     }
-    Ok(())
+    watches::release(db, session)
 }
 
 pub(super) fn renew(
@@ -179,6 +185,7 @@ pub(super) fn renew(
         touch_run(db, run)?;
         runs::settle(db, run, now)?;
     }
+    watches::unheld(db, id, state.last_lease, &state.held)?;
     held_by(db, id)
 }
 

@@ -1,0 +1,330 @@
+//! One queue, followed until it is let go of: one receives, one tells the server, deletes run beside both. While the
+//! server does not answer, what was received is kept hidden and nothing more is received beyond a bound.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use s3sync_proto::model::{FailureClass, News, QueueState, Watch, WorkError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::inbox::Inbox;
+use crate::clock;
+use crate::queue::{Class, Error, MAX_BATCH, MAX_WAIT, Queue, Received};
+use crate::work::{Lost, Orders, WatchDesk};
+
+/// For how long a message is hidden from others. A holder that dies delays it by as much.
+const HIDDEN: Duration = Duration::from_secs(60);
+/// A message whose time runs out within this is hidden longer.
+const EXTEND_WITHIN: Duration = Duration::from_secs(30);
+/// How often that is looked after.
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
+/// How often the server is told how the queue stands.
+const STATE_EVERY: Duration = Duration::from_secs(30);
+/// Tries of a delete before the messages are left to come again.
+const DELETE_TRIES: u32 = 4;
+/// Pause before a delete is tried again, times the number of tries.
+const DELETE_PAUSE: Duration = Duration::from_millis(200);
+/// Requests to delete that are under way at most.
+const MAX_DELETES: usize = 16;
+/// How long a last acknowledgement is waited for when the queue is let go of.
+const LAST_WORD: Duration = Duration::from_secs(5);
+/// Errors in a row, that may pass, before the work is given back with the reason.
+const MAX_ERRORS: u32 = 5;
+/// Pause after an error, doubled with each more.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+
+/// Why it ended.
+enum End {
+    Lost,
+    Stopped,
+    Failed(WorkError),
+}
+
+impl From<Lost> for End {
+    fn from(Lost: Lost) -> Self {
+        Self::Lost
+    }
+}
+
+/// What happened.
+enum Happening {
+    Received(Result<Vec<Received>, Error>),
+    Told(Result<(), Lost>),
+    Deleted(Option<Vec<String>>),
+    State(Result<crate::queue::QueueState, Error>),
+    Extend,
+    Stopped,
+}
+
+/// Follows a queue until it is lost or let go of.
+pub async fn follow(watch: Watch, queue: Arc<dyn Queue>, desk: Arc<dyn WatchDesk>, orders: Orders) {
+    info!(queue = %watch.queue, "receiving");
+    let mut follower = Follower::new(Arc::clone(&queue));
+    let end = follower.run(&*desk, &orders).await;
+    let error = match end {
+        End::Lost => {
+            info!(queue = %watch.queue, "the queue is somebody else's");
+            return;
+        }
+        End::Stopped => None,
+        End::Failed(error) => {
+            warn!(queue = %watch.queue, code = error.code, reason = error.message, "not received");
+            Some(error)
+        }
+    };
+    follower.give_back().await;
+    // Lost means that it is somebody else's already.
+    desk.leave(error).await.ok();
+}
+
+struct Follower {
+    queue: Arc<dyn Queue>,
+    inbox: Inbox,
+    /// How the queue stands, as it was last seen.
+    state: Option<QueueState>,
+    /// What of it is not told.
+    untold: bool,
+    began: Instant,
+    errors: u32,
+    deletes: JoinSet<Vec<String>>,
+}
+
+impl Follower {
+    fn new(queue: Arc<dyn Queue>) -> Self {
+        Self {
+            queue,
+            inbox: Inbox::default(),
+            state: None,
+            untold: false,
+            began: Instant::now(),
+            errors: 0,
+            deletes: JoinSet::new(),
+        }
+    }
+
+    async fn run(&mut self, desk: &dyn WatchDesk, orders: &Orders) -> End {
+        match self.exchange(desk, orders).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn exchange(&mut self, desk: &dyn WatchDesk, orders: &Orders) -> Result<End, End> {
+        let queue = Arc::clone(&self.queue);
+        let mut receiving = pin!(None);
+        let mut telling = pin!(None);
+        let mut looking = pin!(Some(queue.state()));
+        let mut next_look = Instant::now() + STATE_EVERY;
+        let mut next_extension = Instant::now() + EXTEND_EVERY;
+        let mut done = Vec::new();
+        let mut pause: Option<Duration> = None;
+        loop {
+            if receiving.is_none() && self.inbox.room() >= MAX_BATCH && self.state.is_some() {
+                let (queue, pause) = (Arc::clone(&queue), pause.take());
+                receiving.set(Some(async move {
+                    if let Some(pause) = pause {
+                        sleep(pause).await;
+                    }
+                    queue.receive(MAX_WAIT, HIDDEN).await
+                }));
+            }
+            if telling.is_none()
+                && let Some((news, receipts)) = self.news()
+            {
+                done = receipts;
+                telling.set(Some(desk.tell(news)));
+            }
+            if looking.is_none() && Instant::now() >= next_look {
+                next_look = Instant::now() + STATE_EVERY;
+                looking.set(Some(queue.state()));
+            }
+            let happening = tokio::select! {
+                biased;
+                () = orders.lost.cancelled() => return Err(End::Lost),
+                () = orders.stop.cancelled() => Happening::Stopped,
+                told = some(telling.as_mut()) => Happening::Told(told),
+                received = some(receiving.as_mut()) => Happening::Received(received),
+                state = some(looking.as_mut()) => Happening::State(state),
+                Some(deleted) = self.deletes.join_next() => Happening::Deleted(deleted.ok()),
+                () = tokio::time::sleep_until(next_extension) => Happening::Extend,
+            };
+            match happening {
+                Happening::Stopped => {
+                    // What the server is about to record need not come again.
+                    let told = timeout(LAST_WORD, some(telling.as_mut()));
+                    if !done.is_empty() && matches!(told.await, Ok(Ok(()))) {
+                        self.delete(std::mem::take(&mut done)).await;
+                    }
+                    return Ok(End::Stopped);
+                }
+                Happening::Told(told) => {
+                    telling.set(None);
+                    told?;
+                    self.delete(std::mem::take(&mut done)).await;
+                }
+                Happening::Received(received) => {
+                    receiving.set(None);
+                    pause = self.received(received)?;
+                }
+                Happening::State(state) => {
+                    looking.set(None);
+                    self.looked(state)?;
+                }
+                Happening::Deleted(deleted) => self.inbox.forget(&deleted.unwrap_or_default()),
+                Happening::Extend => {
+                    next_extension = Instant::now() + EXTEND_EVERY;
+                    self.extend().await;
+                }
+            }
+        }
+    }
+
+    /// What to tell the server next, and the messages that may be deleted when it is on its disk.
+    fn news(&mut self) -> Option<(News, Vec<String>)> {
+        let batch = self.inbox.next();
+        if batch.is_none() && !self.untold {
+            return None;
+        }
+        let mut batch = batch.unwrap_or_default();
+        if std::mem::take(&mut self.untold) {
+            let oldest_sent = self.inbox.oldest_sent();
+            batch.news.state = self.state.clone().map(|state| QueueState { oldest_sent, ..state });
+        }
+        Some((batch.news, batch.done))
+    }
+
+    /// Returns how long to wait before the next receive.
+    fn received(
+        &mut self,
+        received: Result<Vec<Received>, Error>,
+    ) -> Result<Option<Duration>, End> {
+        match received {
+            Ok(messages) => {
+                self.errors = 0;
+                let redriven =
+                    self.state.as_ref().is_some_and(|state| state.max_receives.is_some());
+                let until = self.began.elapsed() + HIDDEN;
+                self.inbox.take(messages, until, redriven, clock::now());
+                Ok(None)
+            }
+            Err(error) => self.failed(error).map(Some),
+        }
+    }
+
+    fn looked(&mut self, state: Result<crate::queue::QueueState, Error>) -> Result<(), End> {
+        match state {
+            Ok(state) => {
+                let crate::queue::QueueState { waiting, in_flight, retention, max_receives } =
+                    state;
+                let oldest_sent = None;
+                self.state =
+                    Some(QueueState { waiting, in_flight, retention, max_receives, oldest_sent });
+                self.untold = true;
+                Ok(())
+            }
+            // A credential may receive without being allowed to look at the queue's settings. Then nothing is known of a
+            // redrive policy, and nothing is shown.
+            Err(error) if error.class == Class::Denied => {
+                debug!(%error, "the queue's settings cannot be read");
+                self.state.get_or_insert_default();
+                self.untold = true;
+                Ok(())
+            }
+            Err(error) if self.state.is_none() => Err(End::Failed(work_error(&error))),
+            Err(error) => {
+                debug!(%error, "the queue was not looked at");
+                Ok(())
+            }
+        }
+    }
+
+    /// After an error of receiving: how long to wait.
+    fn failed(&mut self, error: Error) -> Result<Duration, End> {
+        self.errors += 1;
+        let may_pass = matches!(error.class, Class::Throttled | Class::Transient);
+        if !may_pass || self.errors >= MAX_ERRORS {
+            return Err(End::Failed(work_error(&error)));
+        }
+        debug!(%error, "not received; trying again");
+        Ok(ERROR_PAUSE * 2_u32.saturating_pow(self.errors - 1))
+    }
+
+    /// Deletes messages beside everything else, at most so many requests at once.
+    async fn delete(&mut self, receipts: Vec<String>) {
+        for chunk in receipts.chunks(MAX_BATCH) {
+            while self.deletes.len() >= MAX_DELETES {
+                let Some(deleted) = self.deletes.join_next().await else { break };
+                self.inbox.forget(&deleted.unwrap_or_default());
+            }
+            self.deletes.spawn(delete(Arc::clone(&self.queue), chunk.to_vec()));
+        }
+    }
+
+    /// Keeps messages hidden that wait for the server.
+    async fn extend(&mut self) {
+        let now = self.began.elapsed();
+        let due = self.inbox.extend(now + EXTEND_WITHIN, now + HIDDEN);
+        for chunk in due.chunks(MAX_BATCH) {
+            // One that was not hidden longer comes to somebody else, which does no harm.
+            match self.queue.hide(chunk, HIDDEN).await {
+                Ok(not_done) if not_done.is_empty() => {}
+                Ok(not_done) => debug!(count = not_done.len(), "some messages come again"),
+                Err(error) => debug!(%error, "messages were not hidden longer"),
+            }
+        }
+    }
+
+    /// Gives back what is held, so that the next one gets it at once.
+    async fn give_back(&mut self) {
+        // What is on the server's disk is still deleted.
+        while let Some(deleted) = self.deletes.join_next().await {
+            self.inbox.forget(&deleted.unwrap_or_default());
+        }
+        for chunk in self.inbox.held().chunks(MAX_BATCH) {
+            if let Err(error) = self.queue.hide(chunk, Duration::ZERO).await {
+                debug!(%error, "messages were not given back; they come again by themselves");
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for a future that may not be there; then for ever.
+async fn some<F: Future>(future: std::pin::Pin<&mut Option<F>>) -> F::Output {
+    match future.as_pin_mut() {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Deletes messages, and those again that were not deleted. Returns all: what is left comes again, and is told again.
+async fn delete(queue: Arc<dyn Queue>, receipts: Vec<String>) -> Vec<String> {
+    let mut left = receipts.clone();
+    for attempt in 1..=DELETE_TRIES {
+        match queue.delete(&left).await {
+            Ok(not_done) if not_done.is_empty() => return receipts,
+            Ok(not_done) => {
+                debug!(count = not_done.len(), code = not_done[0].code, "not deleted");
+                left = not_done.into_iter().map(|one| one.receipt).collect();
+            }
+            Err(error) => debug!(%error, "not deleted"),
+        }
+        if attempt < DELETE_TRIES {
+            sleep(DELETE_PAUSE * attempt).await;
+        }
+    }
+    warn!(count = left.len(), "messages could not be deleted; they will come again");
+    receipts
+}
+
+fn work_error(error: &Error) -> WorkError {
+    let class = match error.class {
+        Class::Throttled => FailureClass::Throttled,
+        Class::Transient => FailureClass::Transient,
+        Class::Denied | Class::NoSuchQueue | Class::Permanent => FailureClass::Permanent,
+    };
+    let message = format!("{}: {}", error.operation, error.message);
+    WorkError { class, code: error.code.clone(), message }
+}

@@ -1,0 +1,116 @@
+//! Watch work, and what it tells: events of objects, received from a queue.
+
+use std::time::Duration;
+
+use super::{EndpointSpec, Held, Key, Name, QueueSpec, Timestamp};
+
+/// Feature of agents that receive from queues, and that take a few key works beyond their capacity.
+pub const FEATURE_EVENTS: &str = "events";
+/// Key works that an agent with the feature takes beyond its capacity: a scan that fills all agents for hours must not
+/// keep events waiting.
+pub const SPARE_KEY_WORKS: u32 = 4;
+/// Most events of one batch.
+pub const MAX_EVENTS_PER_BATCH: usize = 1_000;
+/// Most bytes of all keys of one batch; it must fit in a message of a session.
+pub const MAX_EVENT_BYTES_PER_BATCH: usize = 256 * 1024;
+/// Most unreadable messages of one batch.
+pub const MAX_UNREADABLE_PER_BATCH: usize = 100;
+
+/// Receive from a queue until it is let go of, leased to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Which, and with which epoch. No assignment has the same number.
+    pub held: Held,
+    /// The queue.
+    pub queue: Name,
+    /// Its settings.
+    pub spec: QueueSpec,
+    /// The settings of the endpoint whose region and credential read it.
+    pub endpoint: EndpointSpec,
+}
+
+/// What messages of a queue say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventBatch {
+    /// Number of the message.
+    pub sequence: u64,
+    /// The watch work.
+    pub held: Held,
+    /// What is told.
+    pub news: News,
+}
+
+/// What is told of a queue at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Objects that may have changed. At most [`MAX_EVENTS_PER_BATCH`], and [`MAX_EVENT_BYTES_PER_BATCH`] of keys in all.
+    pub events: Vec<ObjectEvent>,
+    /// Messages of which this is the last that is told.
+    pub messages: u64,
+    /// Events in them of kinds that change nothing, or that are not known.
+    pub ignored: u64,
+    /// Messages that could not be read. At most [`MAX_UNREADABLE_PER_BATCH`].
+    pub unreadable: Vec<UnreadableMessage>,
+    /// How the queue stands; `None`: not looked at.
+    pub state: Option<QueueState>,
+}
+
+/// An object that may have changed. Only a hint of where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectEvent {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its whole key.
+    pub key: Key,
+    /// What is said to have happened.
+    pub kind: EventKind,
+    /// S3's order of events of one key, as it was written; for diagnosis only.
+    pub sequencer: String,
+    /// When the message was sent.
+    pub sent: Option<Timestamp>,
+}
+
+/// What is said to have happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It was written.
+    Written,
+    /// It was deleted, by a request or by a lifecycle rule.
+    Removed,
+    /// It was archived and can be read again.
+    Restored,
+    /// Its tags changed; its bytes did not.
+    Tagged,
+    /// S3 lost it (reduced redundancy).
+    Lost,
+}
+
+/// A message that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableMessage {
+    /// Why.
+    pub reason: String,
+    /// How it begins.
+    pub excerpt: String,
+    /// How often it was received.
+    pub receives: u32,
+    /// It is deleted, since the queue would hand it out for ever.
+    pub removed: bool,
+    /// When it was received.
+    pub received: Timestamp,
+}
+
+/// How a queue stands. Numbers are SQS's approximations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
+    /// Messages that wait to be received.
+    pub waiting: u64,
+    /// Messages that were received and neither deleted nor given back.
+    pub in_flight: u64,
+    /// How long a message is kept; `None` when the queue does not say.
+    pub retention: Option<Duration>,
+    /// Receives after which a message goes to the dead letters; `None`: it never does.
+    pub max_receives: Option<u32>,
+    /// When the oldest of the messages received last was sent.
+    pub oldest_sent: Option<Timestamp>,
+}

@@ -1,0 +1,107 @@
+//! Pure. Which jobs an event of a queue concerns, and what it means to each.
+
+use std::time::Duration;
+
+use s3sync_proto::model::{
+    CompareMode, EventKind, FailureClass, Invalid, JobSpec, Key, Matcher, ObjectEvent, Timestamp,
+};
+
+use super::credential;
+
+/// How old a run of events gets before another takes over: a day's figures and failures stay together.
+pub const EVENT_RUN_LASTS: Duration = Duration::from_secs(24 * 3600);
+
+/// Looks at a key in a run of events before it becomes a failure.
+const MAX_LOOKS: u32 = 6;
+/// Pause after the first look that failed; four times as long after each more. With [`MAX_LOOKS`] that makes half an
+/// hour, which outlasts most outages.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+
+/// A job that follows events, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    bucket: String,
+    prefix: String,
+    filter: Matcher,
+    tags: bool,
+}
+
+/// What an event means to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing.
+    None,
+    /// Look at this key (without the source prefix).
+    Look(Key),
+    /// S3 lost this object: a person should know. Nothing is done about it, least of all at the destinations, which may
+    /// have the last copy.
+    Lost(Key),
+}
+
+impl Listener {
+    /// A job's ear.
+    ///
+    /// # Errors
+    /// When its filter cannot be used.
+    pub fn new(job: &JobSpec) -> Result<Self, Invalid> {
+        let tags = match job.compare {
+            CompareMode::Full => true,
+            CompareMode::Default
+            | CompareMode::Size
+            | CompareMode::Etag
+            | CompareMode::Checksum => false,
+        };
+        Ok(Self {
+            bucket: job.source.bucket.clone(),
+            prefix: job.source.prefix.clone(),
+            filter: Matcher::new(&job.filter)?,
+            tags,
+        })
+    }
+
+    /// What an event means to the job. Bounds on size and time are for whoever looks at the object.
+    #[must_use]
+    pub fn hears(&self, event: &ObjectEvent) -> Meaning {
+        if event.bucket != self.bucket {
+            return Meaning::None;
+        }
+        let Some(key) = event.key.as_bytes().strip_prefix(self.prefix.as_bytes()) else {
+            return Meaning::None;
+        };
+        let key = Key::from(key.to_vec());
+        if !self.filter.lets_key(&key) {
+            return Meaning::None;
+        }
+        match event.kind {
+            EventKind::Written | EventKind::Removed | EventKind::Restored => Meaning::Look(key),
+            // Where tags are not compared nothing would follow from a look.
+            EventKind::Tagged if self.tags => Meaning::Look(key),
+            EventKind::Tagged => Meaning::None,
+            EventKind::Lost => Meaning::Lost(key),
+        }
+    }
+}
+
+/// When a key is looked at again that failed for the `looks`-th time in a run of events. `None`: it is a failure.
+#[must_use]
+pub fn look_again(
+    looks: u32,
+    class: FailureClass,
+    code: &str,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let may_pass = match class {
+        FailureClass::Throttled | FailureClass::Transient | FailureClass::Changed => true,
+        // A credential that expired is exchanged sooner or later, and nobody would know which keys it missed.
+        FailureClass::Permanent => credential::is_of_credential(code),
+        FailureClass::Archived | FailureClass::Poison => false,
+    };
+    let pause = FIRST_PAUSE * 4_u32.saturating_pow(looks.saturating_sub(1).min(8));
+    (may_pass && looks < MAX_LOOKS).then(|| now.plus(pause.min(LONGEST_PAUSE)))
+}
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

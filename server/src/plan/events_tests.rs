@@ -1,0 +1,99 @@
+//! Events and the jobs they concern.
+
+use s3sync_proto::model::{Destination, Filter, Location};
+
+use super::*;
+
+fn job(prefix: &str, filter: Filter, compare: CompareMode) -> JobSpec {
+    let place = |bucket: &str, prefix: &str| Location {
+        endpoint: "usw2".parse().unwrap(),
+        bucket: bucket.into(),
+        prefix: prefix.into(),
+    };
+    JobSpec {
+        source: place("media", prefix),
+        destinations: vec![Destination {
+            location: place("copy", ""),
+            storage_class: None,
+            agent_labels: Default::default(),
+            encryption: None,
+        }],
+        filter,
+        compare,
+        deletes: Default::default(),
+        schedule: None,
+        events: Some("q".parse().unwrap()),
+        limits: Default::default(),
+        paused: false,
+    }
+}
+
+fn event(bucket: &str, key: &[u8], kind: EventKind) -> ObjectEvent {
+    ObjectEvent {
+        bucket: bucket.into(),
+        key: Key::from(key.to_vec()),
+        kind,
+        sequencer: String::new(),
+        sent: None,
+    }
+}
+
+#[test]
+fn an_event_is_for_jobs_of_its_bucket_prefix_and_filter() {
+    let filter = Filter {
+        include: vec!["**/*.jpg".into()],
+        exclude: vec!["tmp/**".into()],
+        min_size: 5,
+        ..Filter::default()
+    };
+    let listener = Listener::new(&job("in/", filter, CompareMode::Default)).unwrap();
+    let hears = |bucket: &str, key: &str| {
+        listener.hears(&event(bucket, key.as_bytes(), EventKind::Written))
+    };
+    let look = |key: &str| Meaning::Look(Key::from(key));
+    assert_eq!(hears("media", "in/a/b.jpg"), look("a/b.jpg"));
+    assert_eq!(hears("media", "in//.jpg"), look("/.jpg"));
+    assert_eq!(hears("Media", "in/a/b.jpg"), Meaning::None, "another bucket");
+    assert_eq!(hears("media", "in"), Meaning::None, "not below the prefix");
+    assert_eq!(hears("media", "inn/a/b.jpg"), Meaning::None);
+    assert_eq!(hears("media", "in/a/b.png"), Meaning::None, "not included");
+    assert_eq!(hears("media", "in/tmp/b.jpg"), Meaning::None, "excluded");
+}
+
+#[test]
+fn the_prefix_itself_is_the_empty_key_and_keys_are_bytes() {
+    let all = Listener::new(&job("in/", Filter::default(), CompareMode::Default)).unwrap();
+    let hears = |key: &[u8]| all.hears(&event("media", key, EventKind::Written));
+    assert_eq!(hears(b"in/"), Meaning::Look(Key::from("")));
+    assert_eq!(hears(b"in/\xff\x00"), Meaning::Look(Key::from(b"\xff\x00".to_vec())));
+}
+
+#[test]
+fn kinds_that_change_nothing_are_left_alone() {
+    let hears = |compare: CompareMode, kind: EventKind| {
+        let listener = Listener::new(&job("", Filter::default(), compare)).unwrap();
+        listener.hears(&event("media", b"k", kind))
+    };
+    let look = Meaning::Look(Key::from("k"));
+    for kind in [EventKind::Written, EventKind::Removed, EventKind::Restored] {
+        assert_eq!(hears(CompareMode::Default, kind), look, "{kind:?}");
+    }
+    assert_eq!(hears(CompareMode::Default, EventKind::Tagged), Meaning::None);
+    assert_eq!(hears(CompareMode::Full, EventKind::Tagged), look);
+    assert_eq!(hears(CompareMode::Full, EventKind::Lost), Meaning::Lost(Key::from("k")));
+}
+
+#[test]
+fn what_may_pass_is_looked_at_again_with_growing_pauses() {
+    let now = Timestamp::from_micros(0);
+    let pauses = |class: FailureClass, code: &str| -> Vec<Option<u64>> {
+        let pause = |looks| look_again(looks, class, code, now).map(|at| at.since(now).as_secs());
+        (1..=MAX_LOOKS).map(pause).collect()
+    };
+    let grow = [Some(5), Some(20), Some(80), Some(320), Some(900), None];
+    assert_eq!(pauses(FailureClass::Transient, "timeout"), grow);
+    assert_eq!(pauses(FailureClass::Permanent, "ExpiredToken"), grow);
+    assert_eq!(pauses(FailureClass::Permanent, "KeyTooLongError")[0], None);
+    assert_eq!(pauses(FailureClass::Archived, "InvalidObjectState")[0], None);
+    assert_eq!(look_again(u32::MAX, FailureClass::Transient, "", now), None);
+}

@@ -1,0 +1,375 @@
+//! Events: watch work, marked keys, and the run in which they are worked off.
+
+use std::time::Duration;
+
+use s3sync_proto::model::{
+    Assignment, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key, News,
+    ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
+};
+
+use super::bench::{Bench, destination, failure, job, key, name, report, stating, transient};
+use crate::plan::events::EVENT_RUN_LASTS;
+use crate::store::{CatalogueChange, Error, Grant, SessionId};
+
+pub(super) fn spec_with_events() -> JobSpec {
+    let destinations = vec![destination("cnn1", "target"), destination("usw2", "near")];
+    JobSpec { events: Some(name("q")), ..job(destinations) }
+}
+
+async fn put(bench: &Bench, job: &str, spec: JobSpec) {
+    let change = CatalogueChange::PutJob { name: name(job), spec: Box::new(spec) };
+    bench.change(change).await.unwrap();
+}
+
+async fn put_queue(bench: &Bench, url: &str) {
+    let spec = QueueSpec { url: url.into(), endpoint: name("usw2") };
+    bench.change(CatalogueChange::PutQueue { name: name("q"), spec }).await.unwrap();
+}
+
+/// The job follows a queue; a session receives from it.
+pub(super) async fn following(bench: &Bench) -> (SessionId, Watch) {
+    put_queue(bench, "https://sqs/1/q").await;
+    put(bench, "media", spec_with_events()).await;
+    let session = bench.connect("a", "1", Vec::new()).await.session;
+    (session, watch(bench, session).await.expect("there is a queue to receive from"))
+}
+
+/// Leases the first queue that nobody receives from.
+async fn watch(bench: &Bench, session: SessionId) -> Option<Watch> {
+    let snapshot = bench.store.snapshot(0, bench.now).await.unwrap();
+    let held = snapshot.watches.first()?.held;
+    let grants = vec![Grant { held, session }];
+    bench.store.lease_watches(grants, bench.now).await.unwrap().pop().map(|(_, watch)| watch)
+}
+
+pub(super) fn event(key: &str) -> ObjectEvent {
+    ObjectEvent {
+        bucket: "source".into(),
+        key: Key::from(format!("from/{key}").as_str()),
+        kind: EventKind::Written,
+        sequencer: "00A1".into(),
+        sent: None,
+    }
+}
+
+pub(super) async fn tell_all(bench: &Bench, held: Held, events: Vec<ObjectEvent>) -> Verdict {
+    let messages = events.len() as u64;
+    let news = News { events, messages, ..News::default() };
+    let batch = EventBatch { sequence: 1, held, news };
+    bench.store.take_events(batch, bench.now).await.unwrap()
+}
+
+pub(super) async fn tell(bench: &Bench, held: Held, keys: &[&str]) -> Verdict {
+    tell_all(bench, held, keys.iter().map(|key| event(key)).collect()).await
+}
+
+fn keys_of(work: &Assignment) -> Vec<Key> {
+    match &work.work {
+        Work::Keys(keys) => keys.clone(),
+        Work::Range { .. } | Work::Reap => panic!("{work:?} is no key work"),
+    }
+}
+
+fn keys(texts: &[&str]) -> Vec<Key> {
+    texts.iter().map(|text| key(text)).collect()
+}
+
+/// All work there is, leased to a session.
+async fn take_all(bench: &Bench, session: SessionId) -> Vec<Assignment> {
+    let mut all = Vec::new();
+    while let Some(work) = bench.try_take(session).await {
+        all.push(work);
+    }
+    all
+}
+
+/// Everything of a key work is in step.
+async fn settle(bench: &Bench, work: &Assignment) {
+    let count = keys_of(work).len() as u64;
+    bench.done(work.held, Outcome::Completed, [None, None], count).await;
+}
+
+async fn newest(bench: &Bench) -> Run {
+    bench.run().await
+}
+
+pub(super) async fn leased_once(bench: Bench) {
+    put_queue(&bench, "https://sqs/1/q").await;
+    let snapshot = bench.store.snapshot(0, bench.now).await.unwrap();
+    assert_eq!(snapshot.watches, [], "no job names it");
+    let (session, first) = following(&bench).await;
+    assert_eq!((first.queue.as_str(), first.spec.url.as_str()), ("q", "https://sqs/1/q"));
+    assert_eq!(watch(&bench, session).await, None, "it is leased");
+    // It takes none of the capacity, and is confirmed as assignments are.
+    let snapshot = bench.store.snapshot(0, bench.now).await.unwrap();
+    assert_eq!((snapshot.sessions[0].held, snapshot.watching[&session]), (0, 1));
+    let held = bench.renew(session, stating(1, 0, vec![first.held])).await.unwrap();
+    assert_eq!(held, [first.held]);
+    // Another lease of it makes the one before stale.
+    bench.store.close_session(session, bench.now).await.unwrap();
+    let other = bench.connect("b", "1", Vec::new()).await.session;
+    assert_eq!(tell(&bench, first.held, &["late"]).await, Verdict::Applied, "nobody has it yet");
+    let second = watch(&bench, other).await.unwrap();
+    assert_eq!(second.held.id, first.held.id);
+    assert_eq!(tell(&bench, first.held, &["too late"]).await, Verdict::Stale);
+    assert_eq!(tell(&bench, second.held, &["in time"]).await, Verdict::Applied);
+}
+
+pub(super) async fn moves(mut bench: Bench) {
+    let (session, first) = following(&bench).await;
+    // The holder dies.
+    bench.pass(super::bench::TTL * 2);
+    assert_eq!(bench.store.expire_sessions(bench.now).await.unwrap(), [session]);
+    let other = bench.connect("b", "1", Vec::new()).await.session;
+    let second = watch(&bench, other).await.unwrap();
+    assert!(second.held.epoch > first.held.epoch);
+    // A reconnect of the same process keeps it.
+    let again = bench.connect("b", "1", vec![second.held]).await;
+    assert_eq!(again.confirmed, [second.held]);
+    // Lost on the way: given out, and the agent has seen newer leases and does not hold it.
+    for sequence in 1..=3 {
+        let state = stating(sequence, sequence - 1, Vec::new());
+        bench.renew(again.session, state).await.unwrap();
+    }
+    let held = bench.renew(again.session, stating(4, 3, Vec::new())).await.unwrap();
+    assert_eq!(held, [], "it was let go of");
+    // A queue with other settings is leased anew; one that no job names is not received from.
+    let third = watch(&bench, again.session).await.unwrap();
+    put_queue(&bench, "https://sqs/1/other").await;
+    assert_eq!(tell(&bench, third.held, &["x"]).await, Verdict::Stale);
+    let fourth = watch(&bench, again.session).await.unwrap();
+    assert_eq!(fourth.spec.url, "https://sqs/1/other");
+    put(&bench, "media", job(vec![destination("cnn1", "target")])).await;
+    assert_eq!(tell(&bench, fourth.held, &["x"]).await, Verdict::Stale);
+    assert_eq!(watch(&bench, again.session).await, None);
+}
+
+pub(super) async fn errors(mut bench: Bench) {
+    let (session, first) = following(&bench).await;
+    let denied = WorkError {
+        class: FailureClass::Permanent,
+        code: "AccessDenied".into(),
+        message: "ReceiveMessage: no".into(),
+    };
+    let last = report(first.held, Outcome::Errored(denied.clone()), [None, None], 0);
+    assert_eq!(bench.say(last.clone()).await.unwrap(), Verdict::Applied);
+    assert_eq!(bench.say(last).await.unwrap(), Verdict::Stale, "it comes twice");
+    assert_eq!(watch(&bench, session).await, None, "not at once");
+    bench.pass(Duration::from_secs(2));
+    let second = watch(&bench, session).await.unwrap();
+    assert!(second.held.epoch > first.held.epoch);
+    // Who refuses it is not asked again at once.
+    let agent = name("a");
+    let refused = bench.store.refuse(second.held, &agent, &denied, bench.now).await.unwrap();
+    assert_eq!(refused, Verdict::Applied);
+    let snapshot = bench.store.snapshot(0, bench.now).await.unwrap();
+    assert_eq!(snapshot.watches[0].refused_by, Some(agent));
+}
+
+pub(super) async fn marks(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    let mut events: Vec<_> = ["b", "a", "b"].into_iter().map(event).collect();
+    events.push(ObjectEvent { bucket: "other".into(), ..event("x") });
+    events.push(ObjectEvent { key: key("elsewhere"), ..event("x") });
+    assert_eq!(tell_all(&bench, watch.held, events).await, Verdict::Applied);
+    let run = newest(&bench).await;
+    assert_eq!((run.trigger, run.state), (Trigger::Events, RunState::Pending));
+    let works = take_all(&bench, session).await;
+    let places: Vec<_> =
+        works.iter().map(|work| work.destination.location.bucket.as_str()).collect();
+    assert_eq!(places, ["target", "near"], "one row for each destination");
+    assert!(works.iter().all(|work| keys_of(work) == keys(&["a", "b"])), "{works:?}");
+    // While one is worked on it changes again; another comes.
+    tell(&bench, watch.held, &["b", "c"]).await;
+    let more = take_all(&bench, session).await;
+    assert!(more.iter().all(|work| keys_of(work) == keys(&["c"])), "b is held: {more:?}");
+    settle(&bench, &works[0]).await;
+    let again = bench.take(session).await;
+    assert_eq!((keys_of(&again), &again.destination), (keys(&["b"]), &works[0].destination));
+    for work in [&again, &works[1], &more[0], &more[1]] {
+        settle(&bench, work).await;
+    }
+    settle(&bench, &bench.take(session).await).await;
+    assert!(bench.try_take(session).await.is_none());
+    let run = newest(&bench).await;
+    assert_eq!(run.state, RunState::Running, "it waits for more");
+    assert_eq!((run.totals().listed, run.totals().in_step), (8, 8));
+}
+
+pub(super) async fn beside_a_scan(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["a"]).await;
+    let events = newest(&bench).await.name;
+    let scan = bench.start().await;
+    assert_eq!(scan.number, events.number + 1);
+    let again = bench.store.start_run(bench.start_of("media"), bench.now).await;
+    assert!(matches!(again, Err(Error::RunActive(run)) if run == scan));
+    for work in take_all(&bench, session).await {
+        match work.work {
+            Work::Keys(_) => settle(&bench, &work).await,
+            Work::Range { .. } => bench.done(work.held, Outcome::Completed, [None, None], 3).await,
+            Work::Reap => panic!("{work:?}"),
+        }
+    }
+    let ended = bench.store.run(&scan.job, Some(scan.number)).await.unwrap();
+    assert_eq!((ended.state, ended.totals().listed), (RunState::Succeeded, 6));
+    let events = bench.store.run(&events.job, Some(events.number)).await.unwrap();
+    assert_eq!((events.state, events.totals().listed), (RunState::Running, 2));
+}
+
+pub(super) async fn put_off(mut bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["bad", "good", "worse"]).await;
+    let works = take_all(&bench, session).await;
+    let mut last = report(works[0].held, Outcome::Completed, [None, None], 0);
+    last.counters = Counters { listed: 3, copied: 1, failed: 2, ..Counters::default() };
+    let bad =
+        s3sync_proto::model::Failure { class: FailureClass::Transient, ..failure(key("bad")) };
+    last.failures = vec![bad, failure(key("worse"))];
+    assert_eq!(bench.say(last).await.unwrap(), Verdict::Applied);
+    settle(&bench, &works[1]).await;
+    let run = newest(&bench).await;
+    assert_eq!(
+        (run.totals().listed, run.totals().failed),
+        (5, 1),
+        "what is put off is not counted"
+    );
+    let (listed, total) = bench.store.failures(&run.name, None, None, 9).await.unwrap();
+    assert_eq!((listed.len(), total, &listed[0].key), (1, 1, &key("worse")));
+    assert!(bench.try_take(session).await.is_none(), "not before its time");
+    // Others do not wait for it.
+    tell(&bench, watch.held, &["other"]).await;
+    let others = take_all(&bench, session).await;
+    assert_eq!(keys_of(&others[0]), keys(&["other"]));
+    for work in &others {
+        settle(&bench, work).await;
+    }
+    bench.pass(Duration::from_secs(5));
+    bench.store.tend_events(bench.now).await.unwrap();
+    let again = bench.take(session).await;
+    assert_eq!(keys_of(&again), keys(&["bad"]));
+    settle(&bench, &again).await;
+    // What failed is looked at when it changes, and then it is no failure any more.
+    tell(&bench, watch.held, &["worse"]).await;
+    for work in take_all(&bench, session).await {
+        settle(&bench, &work).await;
+    }
+    let run = newest(&bench).await;
+    assert_eq!(bench.store.failures(&run.name, None, None, 9).await.unwrap(), (Vec::new(), 0));
+    assert_eq!(run.totals().failed, 0);
+    assert!(run.totals().add_up(), "{run:?}");
+}
+
+pub(super) async fn rotates(mut bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["a"]).await;
+    let works = take_all(&bench, session).await;
+    let first = newest(&bench).await.name;
+    bench.pass(EVENT_RUN_LASTS);
+    tell(&bench, watch.held, &["a", "b"]).await;
+    let second = newest(&bench).await;
+    assert_eq!(second.name.number, first.number + 1);
+    // What is held ends where it began.
+    let old = bench.store.run(&first.job, Some(first.number)).await.unwrap();
+    assert_eq!(old.state, RunState::Running);
+    for work in &works {
+        settle(&bench, work).await;
+    }
+    let old = bench.store.run(&first.job, Some(first.number)).await.unwrap();
+    assert_eq!((old.state, old.totals().in_step), (RunState::Succeeded, 2));
+    let works = take_all(&bench, session).await;
+    assert!(works.iter().all(|work| work.run == second.name && keys_of(work) == keys(&["a", "b"])));
+    // Without events the day ends by itself.
+    for work in &works {
+        settle(&bench, work).await;
+    }
+    bench.pass(EVENT_RUN_LASTS);
+    bench.store.tend_events(bench.now).await.unwrap();
+    let second = bench.store.run(&first.job, Some(second.name.number)).await.unwrap();
+    assert_eq!(second.state, RunState::Succeeded);
+}
+
+pub(super) async fn settings(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["a", "b"]).await;
+    let first = newest(&bench).await.name;
+    let held = bench.take(session).await;
+    assert_eq!(held.destination.location.bucket, "target");
+    // One destination goes, another comes; the other keeps its keys.
+    let changed = JobSpec {
+        destinations: vec![destination("usw2", "near"), destination("usw2", "third")],
+        ..spec_with_events()
+    };
+    put(&bench, "media", changed.clone()).await;
+    tell(&bench, watch.held, &["c"]).await;
+    let works = take_all(&bench, session).await;
+    let seen: Vec<_> = works
+        .iter()
+        .map(|work| (work.destination.location.bucket.as_str(), keys_of(work)))
+        .collect();
+    assert_eq!(seen, [("near", keys(&["a", "b", "c"])), ("third", keys(&["c"]))]);
+    settle(&bench, &held).await;
+    let old = bench.store.run(&first.job, Some(first.number)).await.unwrap();
+    assert_eq!(old.state, RunState::Succeeded, "what was held was done by the earlier settings");
+    // A paused job keeps its keys, also those that were held, and new ones.
+    let paused = JobSpec { paused: true, ..changed.clone() };
+    put(&bench, "media", paused).await;
+    for work in &works {
+        bench.done(work.held, Outcome::Yielded, [None, None], 0).await;
+    }
+    tell(&bench, watch.held, &["d"]).await;
+    assert!(bench.try_take(session).await.is_none());
+    put(&bench, "media", changed).await;
+    let works = take_all(&bench, session).await;
+    let mut seen: Vec<_> = works.iter().flat_map(keys_of).collect();
+    seen.sort();
+    assert_eq!(seen, keys(&["a", "b", "c", "c", "d", "d"]));
+}
+
+pub(super) async fn deleted_job(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["a"]).await;
+    let work = bench.take(session).await;
+    let delete = || bench.change(CatalogueChange::DeleteJob { name: name("media") });
+    assert!(matches!(delete().await, Err(Error::RunActive(_))), "somebody holds work of it");
+    bench.done(work.held, Outcome::Yielded, [None, None], 0).await;
+    delete().await.unwrap();
+    assert!(bench.try_take(session).await.is_none());
+    assert_eq!(tell(&bench, watch.held, &["b"]).await, Verdict::Stale, "no job names the queue");
+}
+
+pub(super) async fn lost_holder(mut bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    tell(&bench, watch.held, &["a", "b"]).await;
+    let works = take_all(&bench, session).await;
+    tell(&bench, watch.held, &["a"]).await;
+    bench.pass(super::bench::TTL * 2);
+    bench.store.expire_sessions(bench.now).await.unwrap();
+    let other = bench.connect("b", "1", Vec::new()).await.session;
+    let again = take_all(&bench, other).await;
+    assert_eq!(again.len(), works.len());
+    for work in &again {
+        assert_eq!(keys_of(work), keys(&["a", "b"]));
+        settle(&bench, work).await;
+    }
+    assert!(bench.try_take(other).await.is_none(), "the newest look saw what the event told");
+    let error = bench.say(report(works[0].held, transient(), [None, None], 0)).await.unwrap();
+    assert_eq!(error, Verdict::Stale);
+}
+
+pub(super) async fn follows_two(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    let mut other = spec_with_events();
+    other.source.prefix = "from/sub/".into();
+    other.destinations = vec![destination("cnn1", "second")];
+    put(&bench, "other", other).await;
+    tell(&bench, watch.held, &["sub/k", "top"]).await;
+    let mut seen: Vec<_> = take_all(&bench, session)
+        .await
+        .iter()
+        .map(|work| (work.run.job.to_string(), keys_of(work)))
+        .collect();
+    seen.sort();
+    let media = || ("media".to_owned(), keys(&["sub/k", "top"]));
+    assert_eq!(seen, [media(), media(), ("other".to_owned(), keys(&["k"]))]);
+}
