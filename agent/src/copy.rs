@@ -20,8 +20,7 @@ mod single;
 mod upload;
 mod way;
 
-use fail::failure;
-pub(crate) use fail::failure_class;
+pub(crate) use fail::{failure, failure_class};
 pub(crate) use look::is_copy_of;
 pub(crate) use resume::{Left, abandon, sort};
 pub(crate) use upload::abort_left;

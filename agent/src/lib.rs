@@ -7,6 +7,7 @@ pub mod clock;
 pub mod compare;
 pub mod config;
 pub mod copy;
+mod delete;
 mod explain;
 pub mod limits;
 pub mod meter;

@@ -26,7 +26,9 @@ impl Meter {
             | Operation::UploadPart
             | Operation::CopyPart
             | Operation::CompleteUpload
-            | Operation::AbortUpload => &self.write,
+            | Operation::AbortUpload
+            | Operation::Delete
+            | Operation::DeleteMany => &self.write,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

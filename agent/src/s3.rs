@@ -19,6 +19,9 @@ use s3sync_proto::model::{Key, Timestamp};
 
 pub use error::{Class, Error, Operation};
 
+/// Most objects of one batch of deletes (API reference, DeleteObjects).
+pub const MAX_DELETE_BATCH: usize = 1_000;
+
 /// A stream of a body's bytes. Ends with an error when fewer bytes came than were announced.
 pub type Body = BoxStream<'static, Result<Bytes, Error>>;
 
@@ -50,6 +53,14 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn complete_upload(&self, request: CompleteRequest) -> Result<Written, Error>;
     /// Gives an upload up. Success when there is no such upload.
     async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error>;
+    /// Deletes an object, or, where the bucket has versions, puts a delete marker over it (DeleteObject). Without a
+    /// condition it is a success when there is none.
+    async fn delete(&self, request: DeleteRequest) -> Result<(), Error>;
+    /// The same of up to [`MAX_DELETE_BATCH`] objects (DeleteObjects): what became of each, in their order.
+    async fn delete_many(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error>;
     /// Open uploads of exactly this key.
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error>;
     /// The parts of an open upload, by number.
@@ -81,6 +92,9 @@ pub struct ListPage {
     pub objects: Vec<Listed>,
     /// Token of the next page; `None` on the last.
     pub next: Option<String>,
+    /// Whether the answer says in so many words that it lists this prefix, and whether more follows. What does not may be
+    /// anybody's page, and proves nothing.
+    pub exact: bool,
 }
 
 /// One listed object.
@@ -295,6 +309,15 @@ pub struct CopyRequest {
     pub encryption: Option<WriteEncryption>,
     /// Condition on what is there.
     pub condition: Condition,
+}
+
+/// An object to delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteRequest {
+    /// Full key.
+    pub key: Key,
+    /// Only if it still has this ETag.
+    pub if_match: Option<String>,
 }
 
 /// A multipart upload to open.

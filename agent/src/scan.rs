@@ -33,6 +33,8 @@ pub(crate) struct Page {
     pub(crate) found: Vec<Found>,
     /// `None`: it was the last.
     pub(crate) next: Option<Place>,
+    /// Whether it says in so many words what it lists.
+    pub(crate) exact: bool,
 }
 
 /// Reads one page.
@@ -55,7 +57,7 @@ pub(crate) async fn page(context: &Context, lane: Lane, place: Place) -> Result<
         let Listed { key: _, size, etag, modified, storage_class, restored: _ } = listed;
         found.push(Found { key, size, etag, modified, storage_class, archived });
     }
-    Ok(Page { found, next: page.next.map(Place::Token) })
+    Ok(Page { found, next: page.next.map(Place::Token), exact: page.exact })
 }
 
 /// Searches a key to cut the slice at. `None`: nothing worth a cut is left, or it cannot be told.

@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_EVENTS,
-    FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent, Watch, WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_DELETES,
+    FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent,
+    Watch, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,8 +43,16 @@ pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
 pub const PROTOCOL: (u32, u32) = (1, 1);
 
 /// What this agent can do beyond the version.
-const FEATURES: &[&str] =
-    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN, FEATURE_EVENTS];
+const FEATURES: &[&str] = &[
+    "split",
+    "reap",
+    FEATURE_KEYS,
+    FEATURE_COMPARE,
+    FEATURE_ASK,
+    FEATURE_PLAN,
+    FEATURE_EVENTS,
+    FEATURE_DELETES,
+];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
 pub const DIAL_LIMIT: Duration = Duration::from_secs(15);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    BucketFacts, Counters, Failure, Key, News, Outcome, UploadPlan, WorkError,
+    BucketFacts, Counters, Extras, Failure, Key, News, Outcome, UploadPlan, WorkError,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,8 @@ pub struct Progress {
     pub counters: Counters,
     /// Keys that could not be brought in step since the report before.
     pub failures: Vec<Failure>,
+    /// Of extra keys: which are about to be deleted, and some to be shown.
+    pub extras: Extras,
 }
 
 /// What a session tells a worker.

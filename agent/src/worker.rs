@@ -2,6 +2,7 @@
 //! its desk only.
 
 pub(crate) mod context;
+mod deletes;
 mod engine;
 pub(crate) mod known;
 mod range;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use s3sync_proto::model::{
-    Assignment, FailureClass, Key, KeyRange, Matcher, Outcome, Upload, Work, WorkError,
+    Assignment, Extras, FailureClass, Key, KeyRange, Matcher, Outcome, Upload, Work, WorkError,
 };
 use tracing::Instrument as _;
 
@@ -83,13 +84,15 @@ async fn work(
     // What a cut took along is somebody else's.
     let in_range = |upload: &Upload| match &work {
         Work::Range { range, .. } => range.contains(&upload.key),
+        Work::Delete(work) => work.range.contains(&upload.key),
         // A key's intents move along when another takes the key, so all of them are this work's.
         Work::Reap | Work::Keys(_) => true,
     };
     let comes_to = |key: &Key| match &work {
         Work::Range { cursor, .. } => cursor.as_ref().is_none_or(|cursor| key > cursor),
         Work::Keys(keys) => keys.binary_search(key).is_ok(),
-        Work::Reap => false,
+        // None is gone on with: what comes back is small, or copied anew.
+        Work::Delete(_) | Work::Reap => false,
     };
     let uploads: Vec<Upload> = uploads.into_iter().filter(in_range).collect();
     let (left, rest) = copy::sort(uploads, comes_to);
@@ -103,6 +106,7 @@ async fn work(
     match work {
         Work::Range { range, cursor } => range::run(context, range, cursor, left, orders).await,
         Work::Keys(keys) => range::run_keys(context, keys, left, orders).await,
+        Work::Delete(work) => deletes::run(context, work, orders).await,
         Work::Reap => {
             let counters = context.meter.take();
             let progress = Progress {
@@ -111,6 +115,7 @@ async fn work(
                 cursor: None,
                 counters,
                 failures: Vec::new(),
+                extras: Extras::default(),
             };
             context.desk.report(progress).await?;
             Ok(Outcome::Completed)
@@ -127,6 +132,7 @@ fn unsupported(why: &impl ToString) -> WorkError {
 async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outcome, Lost> {
     let cursor = match work {
         Work::Range { cursor, .. } => cursor.clone(),
+        Work::Delete(work) => work.cursor.clone(),
         Work::Reap | Work::Keys(_) => None,
     };
     let outcome = Outcome::Errored(error);
@@ -136,6 +142,7 @@ async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outco
         cursor,
         counters: s3sync_proto::model::Counters::default(),
         failures: Vec::new(),
+        extras: Extras::default(),
     };
     desk.report(progress).await?;
     Ok(outcome)

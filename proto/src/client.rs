@@ -4,6 +4,7 @@ mod agent;
 mod api;
 mod ask;
 mod audit;
+mod deletes;
 mod error;
 mod queues;
 

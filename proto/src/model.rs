@@ -49,10 +49,13 @@ pub use plan::{
     PlannedKeys,
 };
 pub use queue::{Queue, QueueSpec};
-pub use run::{DestinationProgress, Run, RunState, Trigger};
+pub use run::{
+    DeleteReview, DeleteShare, DestinationProgress, MAX_DELETE_SAMPLES, Run, RunState, Trigger,
+};
 pub use time::Timestamp;
 pub use work::{
-    Ack, Assignment, FEATURE_COMPARE, FEATURE_KEYS, FromAgent, Held, Hello, Lease,
-    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal,
-    State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, DeleteWork, Extras, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_KEYS, FromAgent,
+    Held, Hello, Lease, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
+    MAX_PARTS, Outcome, SplitProposal, State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict,
+    Welcome, Work, WorkReport,
 };

@@ -5,6 +5,7 @@
 mod agent;
 mod ask;
 mod audit;
+mod deletes;
 mod endpoint;
 mod events;
 mod explain;

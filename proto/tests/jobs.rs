@@ -161,6 +161,15 @@ impl pb::job_service_server::JobService for Asked {
         Ok(Response::new(run(7, pb::RunState::Cancelling)))
     }
 
+    async fn approve_run(
+        &self,
+        request: Request<pb::ApproveRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let pb::ApproveRunRequest { name, etag } = request.into_inner();
+        self.note(format!("approve {name} {etag}"));
+        Ok(Response::new(run(7, pb::RunState::Running)))
+    }
+
     async fn pause_run(
         &self,
         request: Request<pb::PauseRunRequest>,
@@ -235,6 +244,7 @@ async fn resources_are_asked_for_by_their_names() {
     client.cancel_run(&job, Some(7)).await.unwrap();
     client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
     client.pause_run(&job, None).await.unwrap();
+    client.approve_run(&job, Some(7), "e2").await.unwrap();
     client.resume_run(&job, Some(7)).await.unwrap();
     client.explain_key(&job, &Key::from("k"), None).await.unwrap();
     let full = client.explain_key(&job, &Key::from(vec![0xff]), Some("b")).await.unwrap();
@@ -246,6 +256,7 @@ async fn resources_are_asked_for_by_their_names() {
         "jobs/a/runs/7",
         "jobs/a/runs/- id",
         "pause jobs/a/runs/-",
+        "approve jobs/a/runs/7 e2",
         "resume jobs/a/runs/7",
         "jobs/a k ",
         "jobs/a \\xff b",

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use s3sync_proto::model::{
     Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, AuditCall, AuditEntry,
-    AuditOutcome, BucketFacts, CompareMode, Counters, DeleteMode, DeletePolicy, Destination,
-    DestinationProgress, Encryption, Endpoint, EndpointSpec, EtagKind, Failure, FailureClass,
-    Filter, FromAgent, Held, Hello, Job, JobSpec, Key, KeyRange, Lease, Limits, Location,
-    MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS, Name, Outcome, OverlapPolicy,
-    Queue, QueueSpec, Run, RunName, RunState, Schedule, SplitProposal, State, Timestamp, Timing,
-    ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb, Verdict, Warning, Welcome, Work,
-    WorkError, WorkReport,
+    AuditOutcome, BucketFacts, CompareMode, Counters, DeleteMode, DeletePolicy, DeleteReview,
+    DeleteShare, DeleteWork, Destination, DestinationProgress, Encryption, Endpoint, EndpointSpec,
+    EtagKind, Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key,
+    KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS,
+    Name, Outcome, OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule,
+    SplitProposal, State, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan,
+    Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -87,10 +87,11 @@ pub(crate) fn endpoint_spec() -> impl Strategy<Value = EndpointSpec> {
 
 pub(crate) fn facts() -> impl Strategy<Value = BucketFacts> {
     let learned = || of(any::<bool>());
-    let learned = proptest::array::uniform5(learned());
+    let learned = proptest::array::uniform7(learned());
     (name(), "\\PC{1,12}", learned, etags(), any::<bool>(), time()).prop_map(
         |(endpoint, bucket, learned_of, etags, unordered_listing, learned)| {
-            let [conditional_writes, tags, trailers, checksums, conditional_copies] = learned_of;
+            let [conditional_writes, tags, trailers, checksums, conditional_copies, single, batch] =
+                learned_of;
             BucketFacts {
                 endpoint,
                 bucket,
@@ -101,6 +102,8 @@ pub(crate) fn facts() -> impl Strategy<Value = BucketFacts> {
                 unordered_listing,
                 checksums,
                 conditional_copies,
+                conditional_deletes: single,
+                batch_deletes: batch,
                 learned,
             }
         },
@@ -159,7 +162,7 @@ pub(crate) fn queue() -> impl Strategy<Value = Queue> {
 
 pub(crate) fn counters() -> impl Strategy<Value = Counters> {
     // Small enough that the sum over the destinations does not overflow.
-    proptest::array::uniform17(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
+    proptest::array::uniform19(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
         listed: c[0],
         in_step: c[1],
         copied: c[2],
@@ -177,6 +180,8 @@ pub(crate) fn counters() -> impl Strategy<Value = Counters> {
         server_side_refused: c[14],
         repaired: c[15],
         tags_unread: c[16],
+        destination_listed: c[17],
+        not_deleted: c[18],
     })
 }
 
@@ -210,10 +215,22 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
             done_ranges,
         },
     );
+    let share = (SMALL, [COUNTS, COUNTS, COUNTS], text(), vec(key(), 0..3)).prop_map(
+        |(destination, [extra, listed, deleted], reason, samples)| DeleteShare {
+            destination,
+            extra,
+            listed,
+            deleted,
+            reason,
+            samples,
+        },
+    );
+    let deletes = of((text(), vec(share, 0..3))
+        .prop_map(|(etag, destinations)| DeleteReview { etag, destinations }));
     let head = (run_name(), state, text(), trigger, COUNTS);
     let times = (time(), of(time()), of(time()), of(time()));
-    (head, vec(progress, 0..4), times, text()).prop_map(
-        |(head, destinations, (created, started, ended, nominal), traceparent)| {
+    (head, vec(progress, 0..4), times, text(), deletes).prop_map(
+        |(head, destinations, (created, started, ended, nominal), traceparent, deletes)| {
             let (name, state, reason, trigger, job_generation) = head;
             Run {
                 name,
@@ -227,6 +244,7 @@ pub(crate) fn run() -> impl Strategy<Value = Run> {
                 ended,
                 traceparent,
                 nominal,
+                deletes,
             }
         },
     )
@@ -330,10 +348,27 @@ fn report() -> impl Strategy<Value = WorkReport> {
         work_error().prop_map(Outcome::Errored)
     ];
     let head = (any::<u64>(), held(), outcome, of(key()), of(key()));
-    (head, counters(), vec(failure(), 0..4)).prop_map(|(head, counters, failures)| {
-        let (sequence, held, outcome, previous_cursor, cursor) = head;
-        WorkReport { sequence, held, outcome, previous_cursor, cursor, counters, failures }
-    })
+    let extras = (ascending(), vec(key(), 0..3))
+        .prop_map(|(deleting, samples)| Extras { deleting, samples });
+    (head, counters(), vec(failure(), 0..4), extras).prop_map(
+        |(head, counters, failures, extras)| {
+            let (sequence, held, outcome, previous_cursor, cursor) = head;
+            WorkReport {
+                sequence,
+                held,
+                outcome,
+                previous_cursor,
+                cursor,
+                counters,
+                failures,
+                extras,
+            }
+        },
+    )
+}
+
+fn ascending() -> impl Strategy<Value = Vec<Key>> {
+    btree_set(key(), 0..4).prop_map(|keys| keys.into_iter().collect())
 }
 
 pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
@@ -400,9 +435,20 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
         range: KeyRange { after, until },
         cursor,
     });
+    let delete = (of(key()), of(key()), of(key()), any::<[bool; 2]>(), ascending()).prop_map(
+        |(after, until, cursor, [count_only, unconditional], deleting)| {
+            let range = KeyRange { after, until };
+            Work::Delete(DeleteWork { range, cursor, count_only, unconditional, deleting })
+        },
+    );
     let places = (location(), destination(), endpoint_spec(), endpoint_spec(), facts(), facts());
-    let rules =
-        (compare(), filter(), vec(upload, 0..3), text(), prop_oneof![range, Just(Work::Reap)]);
+    let rules = (
+        compare(),
+        filter(),
+        vec(upload, 0..3),
+        text(),
+        prop_oneof![range, delete, Just(Work::Reap)],
+    );
     (held(), run_name(), places, rules).prop_map(|(held, run, places, rules)| {
         let (source, destination, source_endpoint, destination_endpoint, source_facts, facts) =
             places;

@@ -5,6 +5,7 @@ pub mod check;
 mod credential;
 mod cuts;
 pub mod events;
+mod guard;
 mod needs;
 mod outcome;
 mod place;
@@ -16,6 +17,9 @@ mod watch;
 pub use asked::{Need, able, relative_key};
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
 pub use cuts::kept_cuts;
+pub use guard::{
+    Before, Counted, DEFAULT_MAX_COUNT, DEFAULT_MAX_PERCENT, Guard, MAX_RECOUNTS, guard,
+};
 pub use needs::needs;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};

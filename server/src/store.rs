@@ -125,6 +125,10 @@ pub trait Store: Send + Sync + 'static {
     /// cancelled or waits for an approval.
     async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error>;
 
+    /// Approves the deletes of a run that waits for it. [`Error::Outdated`] when what is shown now is not of this etag;
+    /// [`Error::NotNow`] when it does not wait. The same approval again changes nothing.
+    async fn approve_run(&self, run: &RunName, etag: &str) -> Result<Run, Error>;
+
     /// Failures of a run, of one class or of all, by destination and key, after a position, and how many keys failed in all.
     async fn failures(
         &self,
@@ -386,6 +390,10 @@ pub enum WorkKind {
     Range,
     /// Named keys.
     Keys,
+    /// A slice in which what the source does not have is counted.
+    Count,
+    /// A slice in which it is deleted.
+    Delete,
 }
 
 /// A range, as far as a dispatch decision needs it.

@@ -372,6 +372,7 @@ async fn work_comes_is_reported_and_a_stale_report_changes_nothing() {
             cursor: None,
             counters: Counters { listed: 3, in_step: 3, ..Counters::default() },
             failures: Vec::new(),
+            extras: Default::default(),
         })
     };
     for (sequence, epoch, verdict) in
@@ -452,6 +453,7 @@ async fn a_cancelled_run_is_taken_back_from_its_holder() {
         cursor: None,
         counters: Counters::default(),
         failures: Vec::new(),
+        extras: Default::default(),
     };
     assert!(link.send(FromAgent::Report(yielded)).await);
     loop {

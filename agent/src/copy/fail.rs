@@ -9,7 +9,7 @@ use crate::s3::{Class, Error};
 const MAX_MESSAGE: usize = 1024;
 
 /// The failure that an error of a key ends in.
-pub(super) fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
+pub(crate) fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
     let mut message = error.message.clone();
     if message.len() > MAX_MESSAGE {
         let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));

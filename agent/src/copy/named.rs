@@ -23,6 +23,11 @@ use crate::worker::side::Failed;
 enum Look {
     /// Nothing is to be copied.
     Ended(End),
+    /// The source does not have it.
+    Vanished {
+        /// And the destination does. A run over listings counts and deletes it, if it is to be.
+        extra: bool,
+    },
     /// The filter leaves it out.
     Filtered,
     /// The source is being read, to be copied.
@@ -50,6 +55,11 @@ async fn settle_inner(context: &Arc<Context>, key: Key, mut left: Option<Left>) 
         Ok(Look::Filtered) => {
             let counters = Counters { filtered: 1, ..Counters::default() };
             Settled { counters, failure: None }
+        }
+        Ok(Look::Vanished { extra }) => {
+            let mut settled = settled(context, End::Vanished);
+            settled.counters.extra = u64::from(extra);
+            settled
         }
         Ok(Look::Ended(end)) => settled(context, end),
         Ok(Look::Differs(mut state)) => {
@@ -89,7 +99,8 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
             return Ok(Look::Ended(End::InStep(false)));
         }
         if error.class == Class::NoSuchKey {
-            return Ok(Look::Ended(End::Vanished));
+            let extra = there.is_some() && context.filter.lets_key(key);
+            return Ok(Look::Vanished { extra });
         }
         match tries.failed(error.class, fastrand::f64()) {
             Next::Wait(wait) => tokio::time::sleep(wait).await,

@@ -5,6 +5,7 @@ mod body;
 mod client;
 mod clock;
 mod credentials;
+mod delete;
 mod fail;
 mod headers;
 mod read;
@@ -32,9 +33,10 @@ pub(crate) use fail::chain;
 
 use super::classify::Cause;
 use super::{
-    Body, Checksum, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, Error,
-    GetRequest, HeadRequest, ListPage, ListRequest, Listed, ListedPart, Object, ObjectStore,
-    OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Verify, Written, text,
+    Body, Checksum, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest,
+    DeleteRequest, Error, GetRequest, HeadRequest, ListPage, ListRequest, Listed, ListedPart,
+    Object, ObjectStore, OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Verify,
+    Written, text,
 };
 use fail::About;
 use write::{attributes, condition, placement, verify};
@@ -185,7 +187,10 @@ impl ObjectStore for AwsStore {
         if truncated && next.is_none() {
             return Err(invalid("there are more keys, but no token to go on with"));
         }
-        Ok(ListPage { objects, next })
+        // A prefix that is empty may be left out of the answer.
+        let prefix = read::key(page.prefix().unwrap_or_default(), encoding);
+        let exact = page.is_truncated().is_some() && prefix == request.prefix;
+        Ok(ListPage { objects, next, exact })
     }
 
     async fn head(&self, request: HeadRequest) -> Result<Object, Error> {
@@ -392,6 +397,17 @@ impl ObjectStore for AwsStore {
             Err(error) if error.class == super::Class::NoSuchUpload => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<(), Error> {
+        delete::one(self, request).await
+    }
+
+    async fn delete_many(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        delete::many(self, requests).await
     }
 
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {

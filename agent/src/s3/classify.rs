@@ -105,11 +105,13 @@ fn by_code(operation: Operation, code: &str) -> Option<Class> {
     Some(class)
 }
 
-/// Only a read that says so proves that the object is not there. A conditional write of an object that has gone is
+/// Only a read that says so proves that the object is not there; a conditional delete that finds none says as much. A conditional write of an object that has gone is
 /// answered with the same code, and a copy does not say which side it means: the caller looks again.
 fn no_such_key(operation: Operation) -> Class {
     match operation {
-        Operation::Get | Operation::GetTags => Class::NoSuchKey,
+        Operation::Get | Operation::GetTags | Operation::Delete | Operation::DeleteMany => {
+            Class::NoSuchKey
+        }
         Operation::Put | Operation::Copy | Operation::CopyPart | Operation::CompleteUpload => {
             Class::Precondition
         }
@@ -152,7 +154,9 @@ mod tests {
 
     #[test]
     fn every_answer_has_its_class() {
-        use Operation::{CompleteUpload as Complete, Copy, Get, Head, List, Put, UploadPart};
+        use Operation::{
+            CompleteUpload as Complete, Copy, Delete, Get, Head, List, Put, UploadPart,
+        };
         let table = [
             (Put, 503, "SlowDown", Class::Throttled),
             (Head, 503, "", Class::Throttled),
@@ -173,6 +177,11 @@ mod tests {
             (Put, 409, "ConditionalRequestConflict", Class::Precondition),
             (Put, 409, "OperationAborted", Class::Transient),
             (Put, 404, "NoSuchKey", Class::Precondition),
+            (Delete, 404, "NoSuchKey", Class::NoSuchKey),
+            (Delete, 404, "", Class::NotFound),
+            (Delete, 404, "NoSuchBucket", Class::Permanent),
+            (Delete, 412, "PreconditionFailed", Class::Precondition),
+            (Delete, 501, "NotImplemented", Class::Unsupported),
             (Copy, 404, "NoSuchKey", Class::Precondition),
             (Get, 304, "", Class::NotModified),
             (Get, 404, "NoSuchKey", Class::NoSuchKey),

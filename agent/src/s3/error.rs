@@ -81,6 +81,10 @@ pub enum Operation {
     CompleteUpload,
     /// AbortMultipartUpload.
     AbortUpload,
+    /// DeleteObject.
+    Delete,
+    /// DeleteObjects.
+    DeleteMany,
     /// ListMultipartUploads.
     ListUploads,
     /// ListParts.
@@ -110,6 +114,8 @@ impl Operation {
             Self::CopyPart => "UploadPartCopy",
             Self::CompleteUpload => "CompleteMultipartUpload",
             Self::AbortUpload => "AbortMultipartUpload",
+            Self::Delete => "DeleteObject",
+            Self::DeleteMany => "DeleteObjects",
             Self::ListUploads => "ListMultipartUploads",
             Self::ListParts => "ListParts",
         }

@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use s3sync_proto::model::{AllowRule, Key, Name, Verb};
 
 use super::{
-    Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, Error,
-    GetRequest, HeadRequest, ListPage, ListRequest, ListedPart, Object, ObjectStore, OpenUpload,
-    Operation, Part, PartRequest, PutBody, PutRequest, Written,
+    Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, DeleteRequest,
+    Error, GetRequest, HeadRequest, ListPage, ListRequest, ListedPart, Object, ObjectStore,
+    OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Written,
 };
 
 /// What one endpoint's configuration allows.
@@ -176,6 +176,21 @@ impl<S: ObjectStore> ObjectStore for Guarded<S> {
         // Only of uploads that were begun for a copy.
         self.check(Operation::ListParts, key, Verb::Write)?;
         self.inner.list_parts(key, upload_id).await
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<(), Error> {
+        self.check(Operation::Delete, &request.key, Verb::Delete)?;
+        self.inner.delete(request).await
+    }
+
+    async fn delete_many(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        for request in &requests {
+            self.check(Operation::DeleteMany, &request.key, Verb::Delete)?;
+        }
+        self.inner.delete_many(requests).await
     }
 
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {

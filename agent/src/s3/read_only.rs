@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use s3sync_proto::model::Key;
 
 use super::{
-    Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, Error,
-    GetRequest, HeadRequest, ListPage, ListRequest, ListedPart, Object, ObjectStore, OpenUpload,
-    Operation, Part, PartRequest, PutBody, PutRequest, Written,
+    Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, DeleteRequest,
+    Error, GetRequest, HeadRequest, ListPage, ListRequest, ListedPart, Object, ObjectStore,
+    OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Written,
 };
 
 /// See the module.
@@ -89,6 +89,18 @@ impl ObjectStore for ReadOnly {
 
     async fn abort_upload(&self, key: &Key, _upload_id: &str) -> Result<(), Error> {
         Err(self.refusal(Operation::AbortUpload, key))
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<(), Error> {
+        Err(self.refusal(Operation::Delete, &request.key))
+    }
+
+    async fn delete_many(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let key = requests.first().map(|request| request.key.clone()).unwrap_or_default();
+        Err(self.refusal(Operation::DeleteMany, &key))
     }
 
     fn clock_ahead(&self) -> Option<i64> {

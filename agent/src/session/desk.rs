@@ -78,6 +78,7 @@ impl WatchDesk for SessionDesk {
             cursor: None,
             counters: Counters::default(),
             failures: Vec::new(),
+            extras: Default::default(),
         };
         self.say(Durable::Report(progress)).await
     }

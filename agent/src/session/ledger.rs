@@ -181,6 +181,7 @@ impl Ledger {
     pub(crate) fn admit(&self, assignment: &Assignment) -> (Arrival, Option<Orders>) {
         let (spare, cursor) = match &assignment.work {
             Work::Range { cursor, .. } => (0, cursor.clone()),
+            Work::Delete(work) => (0, work.cursor.clone()),
             Work::Reap => (0, None),
             // Events do not wait until a scan makes room.
             Work::Keys(_) => (SPARE_KEY_WORKS, None),
@@ -252,6 +253,7 @@ impl Ledger {
             cursor,
             counters: Default::default(),
             failures: Vec::new(),
+            extras: Default::default(),
         });
         // One more than the limit for each worker at most.
         book.outbox.push(Some(held), report, Waiter { answer: None, _room: None });

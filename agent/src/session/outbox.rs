@@ -110,17 +110,23 @@ impl Durable {
 fn numbered(held: Option<Held>, message: Durable, sequence: u64) -> FromAgent {
     let whose = || held.expect("only facts are pushed without an assignment");
     match message {
-        Durable::Report(Progress { outcome, previous_cursor, cursor, counters, failures }) => {
-            FromAgent::Report(WorkReport {
-                sequence,
-                held: whose(),
-                outcome,
-                previous_cursor,
-                cursor,
-                counters,
-                failures,
-            })
-        }
+        Durable::Report(Progress {
+            outcome,
+            previous_cursor,
+            cursor,
+            counters,
+            failures,
+            extras,
+        }) => FromAgent::Report(WorkReport {
+            sequence,
+            held: whose(),
+            outcome,
+            previous_cursor,
+            cursor,
+            counters,
+            failures,
+            extras,
+        }),
         Durable::Split { at, until } => {
             FromAgent::SplitProposal(SplitProposal { sequence, held: whose(), at, until })
         }

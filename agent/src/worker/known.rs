@@ -19,6 +19,8 @@ pub(crate) struct Known {
     first_write: tokio::sync::Mutex<u32>,
     /// The same of the first copy inside S3: servers that honour conditions of a PUT may ignore those of a CopyObject.
     first_copy: tokio::sync::Mutex<u32>,
+    /// Held by the first delete, which learns how the bucket deletes.
+    pub(crate) first_delete: tokio::sync::Mutex<()>,
     /// Held by the first that reads tags although S3 did not say whether there are any.
     pub(crate) first_tags: tokio::sync::Mutex<()>,
 }
@@ -34,6 +36,7 @@ impl Known {
             facts: Mutex::new(facts),
             first_write: tokio::sync::Mutex::new(0),
             first_copy: tokio::sync::Mutex::new(0),
+            first_delete: tokio::sync::Mutex::new(()),
             first_tags: tokio::sync::Mutex::new(()),
         }
     }
@@ -84,6 +87,12 @@ impl Known {
 
     pub(crate) fn conditional_copies(&self) -> Option<bool> {
         self.lock().conditional_copies
+    }
+
+    /// Whether deletes honour conditions: single ones, and those of a batch.
+    pub(crate) fn deletes(&self) -> Option<(bool, bool)> {
+        let facts = self.lock();
+        facts.conditional_deletes.zip(facts.batch_deletes)
     }
 
     /// Changes the facts; returns them when that made a difference.

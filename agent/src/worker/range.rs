@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3sync_proto::model::{Counters, FailureClass, Key, KeyRange, Outcome, WorkError};
+use s3sync_proto::model::{Counters, Extras, FailureClass, Key, KeyRange, Outcome, WorkError};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -21,7 +21,10 @@ use crate::work::{Lost, Orders, Progress};
 
 /// How long tasks that were told to give up may take to abort what nobody can go on with. What is left open is in the
 /// server's records for the next holder.
-const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Extra keys of one piece of work that are told by name, as samples.
+pub(super) const MAX_SAMPLES: usize = 10;
 
 /// What a task ended with.
 enum Event {
@@ -49,6 +52,9 @@ struct Driver {
     first: Option<Key>,
     /// Keys that a task works on.
     copying: usize,
+    /// Some of the extra keys, not reported yet, and how many there were.
+    samples: Vec<Key>,
+    sampled: usize,
     reporting: bool,
     splitting: bool,
     /// The end of the slice when a cut was asked for.
@@ -109,6 +115,8 @@ impl Driver {
             destination: None,
             first: None,
             copying: 0,
+            samples: Vec::new(),
+            sampled: 0,
             reporting: false,
             splitting: false,
             split_from: None,
@@ -187,8 +195,7 @@ impl Driver {
             }
             match self.merge.join() {
                 Some(Verdict::Extra(found)) => {
-                    let extra = u64::from(self.context.filter.lets_key(&found.key));
-                    self.pass_by(found.key, Counters { extra, ..Counters::default() });
+                    self.count_extra(found.key);
                 }
                 Some(Verdict::Listed { source, destination }) => self.decide(source, destination),
                 None => break,
@@ -233,13 +240,25 @@ impl Driver {
         });
     }
 
+    fn count_extra(&mut self, key: Key) {
+        let extra = u64::from(self.context.filter.lets_key(&key));
+        if extra > 0 && self.sampled < MAX_SAMPLES {
+            self.sampled += 1;
+            self.samples.push(key.clone());
+        }
+        let counters = Counters { extra, destination_listed: extra, ..Counters::default() };
+        self.pass_by(key, counters);
+    }
+
     fn decide(&mut self, source: Found, destination: Option<Found>) {
         if self.first.is_none() {
             self.first = Some(source.key.clone());
         }
         let Found { key, size, modified, .. } = &source;
+        let there = destination.is_some() && self.context.filter.lets_key(key);
+        let there = Counters { destination_listed: u64::from(there), ..Counters::default() };
         if !self.context.filter.lets(key, *size, *modified) {
-            self.pass_by(source.key, Counters { filtered: 1, ..Counters::default() });
+            self.pass_by(source.key, Counters { filtered: 1, ..there });
             return;
         }
         let context = &self.context;
@@ -247,13 +266,14 @@ impl Driver {
             None => Decision::Copy,
             Some(found) => compare::decide(context.compare, &source, found, context.kinds()),
         };
-        let listed = Counters { listed: 1, ..Counters::default() };
+        let listed = Counters { listed: 1, ..there };
         match decision {
             Decision::InStep => {
                 self.pass_by(source.key, Counters { in_step: 1, ..listed });
             }
             Decision::Copy if source.archived && self.left.is_empty() => {
-                let settled = copy::archived::settled(&source);
+                let mut settled = copy::archived::settled(&source);
+                settled.counters += there;
                 self.frontier.add_settled(source.key, settled);
             }
             Decision::Copy | Decision::Ask(_) => {
@@ -269,7 +289,11 @@ impl Driver {
                 self.copying += 1;
                 self.spawn(async move {
                     let task = Task { source, seen, ask, left };
-                    Event::Key(ticket, copy::settle(&context, task).await)
+                    let mut settled = copy::settle(&context, task).await;
+                    if let Some(settled) = &mut settled {
+                        settled.counters += there;
+                    }
+                    Event::Key(ticket, settled)
                 });
             }
         }
@@ -374,7 +398,9 @@ impl Driver {
         counters += self.context.meter.take();
         let previous_cursor = self.reported.replace(settled.cursor.clone());
         let cursor = Some(settled.cursor);
-        Some(Progress { outcome, previous_cursor, cursor, counters, failures: settled.failures })
+        let extras = Extras { samples: std::mem::take(&mut self.samples), ..Extras::default() };
+        let failures = settled.failures;
+        Some(Progress { outcome, previous_cursor, cursor, counters, failures, extras })
     }
 
     async fn begin_split(&mut self) {
@@ -461,6 +487,7 @@ impl Driver {
             cursor: previous_cursor,
             counters: self.context.meter.take(),
             failures: Vec::new(),
+            extras: Extras::default(),
         });
         if outcome == Outcome::Completed {
             last.cursor = self.merge.until().cloned();

@@ -16,6 +16,8 @@ pub(super) fn bucket_facts(facts: &BucketFacts) -> Vec<(String, String)> {
         unordered_listing,
         checksums,
         conditional_copies,
+        conditional_deletes,
+        batch_deletes,
         learned,
     } = facts;
     let line = |label: &str, value: &str| (format!("  {label}"), value.to_owned());
@@ -44,6 +46,11 @@ pub(super) fn bucket_facts(facts: &BucketFacts) -> Vec<(String, String)> {
         ("bucket".to_owned(), plain(bucket) + &when),
         line("conditional writes", &told(conditional_writes, "", looked)),
         line("conditional copies", &told(conditional_copies, "", looked)),
+        line(
+            "conditional deletes",
+            &told(conditional_deletes, "", "; only deletes.unconditional deletes"),
+        ),
+        line("deletes in batches", &told(batch_deletes, "", "; one by one")),
         line("ETags", etags),
         line("checksums", &told(checksums, "", md5)),
         line("trailers", &told(trailers, "", md5)),

@@ -44,6 +44,7 @@ fn run() -> Run {
         ended: Some(start.plus(std::time::Duration::from_secs(200))),
         traceparent: String::new(),
         nominal: None,
+        deletes: None,
     }
 }
 
@@ -269,20 +270,22 @@ fn what_is_known_of_buckets_a_line_each() {
         updated: Timestamp::default(),
     };
     expect![[r#"
-        endpoint              cnn1
-        region                cn-north-1
-        url                   AWS
-        path style            false
-        created               -
-        updated               -
-        bucket                dest
-          conditional writes  yes
-          conditional copies  no; the source is looked at again after each
-          ETags               opaque: copies are stamped with what they are copies of
-          checksums           not learned yet
-          trailers            not learned yet
-          tags readable       no; they are not copied
-          listing order       ascending, as far as seen
+        endpoint               cnn1
+        region                 cn-north-1
+        url                    AWS
+        path style             false
+        created                -
+        updated                -
+        bucket                 dest
+          conditional writes   yes
+          conditional copies   no; the source is looked at again after each
+          conditional deletes  not learned yet
+          deletes in batches   not learned yet
+          ETags                opaque: copies are stamped with what they are copies of
+          checksums            not learned yet
+          trailers             not learned yet
+          tags readable        no; they are not copied
+          listing order        ascending, as far as seen
     "#]]
     .assert_eq(&one(&endpoint, Output::Table));
 }

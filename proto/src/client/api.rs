@@ -465,7 +465,7 @@ pub(super) fn page_size(size: u32) -> i32 {
     i32::try_from(size).unwrap_or(i32::MAX)
 }
 
-fn run_name(job: &Name, number: Option<u64>) -> String {
+pub(super) fn run_name(job: &Name, number: Option<u64>) -> String {
     match number {
         Some(number) => format!("jobs/{job}/runs/{number}"),
         None => format!("jobs/{job}/runs/-"),

@@ -43,6 +43,10 @@ pub struct Counters {
     pub repaired: u64,
     /// Keys of which it is not known whether their tags are in step, since tags could not be read.
     pub tags_unread: u64,
+    /// Destination keys looked at, of those the filter's patterns let through. Only a scan counts them.
+    pub destination_listed: u64,
+    /// Extra keys that could not be deleted; each is listed as a failure.
+    pub not_deleted: u64,
 }
 
 impl Counters {
@@ -52,10 +56,10 @@ impl Counters {
         self.listed == self.in_step + self.copied + self.failed + self.vanished + self.archived
     }
 
-    /// Keys that are listed as failures: those that failed, and those that are archived.
+    /// Keys that are listed as failures: those that failed, those that are archived, and those that were not deleted.
     #[must_use]
     pub fn not_in_step(&self) -> u64 {
-        self.failed + self.archived
+        self.failed + self.archived + self.not_deleted
     }
 }
 
@@ -80,6 +84,8 @@ impl AddAssign for Counters {
             server_side_refused,
             repaired,
             tags_unread,
+            destination_listed,
+            not_deleted,
         } = other;
         self.listed += listed;
         self.in_step += in_step;
@@ -98,5 +104,7 @@ impl AddAssign for Counters {
         self.server_side_refused += server_side_refused;
         self.repaired += repaired;
         self.tags_unread += tags_unread;
+        self.destination_listed += destination_listed;
+        self.not_deleted += not_deleted;
     }
 }

@@ -70,6 +70,12 @@ pub struct BucketFacts {
     /// Whether CopyObject honours conditions on what it writes over.
     #[serde(default)]
     pub conditional_copies: Option<bool>,
+    /// Whether DeleteObject honours a condition on the ETag.
+    #[serde(default)]
+    pub conditional_deletes: Option<bool>,
+    /// Whether DeleteObjects honours the ETag of each key.
+    #[serde(default)]
+    pub batch_deletes: Option<bool>,
     /// When the newest of these was learned.
     pub learned: Timestamp,
 }
@@ -88,6 +94,8 @@ impl BucketFacts {
             unordered_listing: false,
             checksums: None,
             conditional_copies: None,
+            conditional_deletes: None,
+            batch_deletes: None,
             learned: Timestamp::default(),
         }
     }
@@ -100,6 +108,8 @@ impl BucketFacts {
         self.trailers = newer.trailers.or(self.trailers);
         self.checksums = newer.checksums.or(self.checksums);
         self.conditional_copies = newer.conditional_copies.or(self.conditional_copies);
+        self.conditional_deletes = newer.conditional_deletes.or(self.conditional_deletes);
+        self.batch_deletes = newer.batch_deletes.or(self.batch_deletes);
         self.unordered_listing |= newer.unordered_listing;
         self.learned = newer.learned.max(self.learned);
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Location, RunName, Timestamp};
+use super::{Counters, Key, Location, RunName, Timestamp};
 
 /// One execution of a job for one trigger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,38 @@ pub struct Run {
     pub traceparent: String,
     /// The nominal time of the schedule that started it.
     pub nominal: Option<Timestamp>,
+    /// What it would delete, or may delete, once all has been counted.
+    pub deletes: Option<DeleteReview>,
+}
+
+/// What a run found to delete, once its scan has counted it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteReview {
+    /// Changes with what is shown here; an approval names it.
+    pub etag: String,
+    /// Each destination with something to delete.
+    pub destinations: Vec<DeleteShare>,
+}
+
+/// Most sample keys of a [`DeleteShare`].
+pub const MAX_DELETE_SAMPLES: usize = 20;
+
+/// What is to be deleted at one destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteShare {
+    /// Index of the destination in the job.
+    pub destination: u32,
+    /// Keys to delete.
+    pub extra: u64,
+    /// Destination keys that were listed, of those the filter's patterns let through.
+    pub listed: u64,
+    /// Keys deleted already by this run, before it counted anew.
+    pub deleted: u64,
+    /// Why that needs an approval, for a person; empty when it does not.
+    pub reason: String,
+    /// Some of the keys, without the prefix; at most [`MAX_DELETE_SAMPLES`]. Kept apart from the rest.
+    #[serde(skip)]
+    pub samples: Vec<Key>,
 }
 
 /// Where a run stands.

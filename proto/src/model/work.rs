@@ -201,6 +201,12 @@ pub const MAX_KEY_BYTES_PER_WORK: usize = 64 * 1024;
 /// Feature of agents that can look at named keys.
 pub const FEATURE_KEYS: &str = "keys";
 
+/// Feature of agents that count extra keys as a guard needs it, and delete them.
+pub const FEATURE_DELETES: &str = "deletes";
+/// Most keys that are about to be deleted in one piece of work at a time: fewer than a batch of S3 may have, since each
+/// may end as a failure, and a report holds no more of those.
+pub const MAX_DELETING: usize = 500;
+
 /// Name of the feature of agents that compare stored checksums and what objects carry.
 pub const FEATURE_COMPARE: &str = "compare";
 
@@ -219,6 +225,23 @@ pub enum Work {
     /// Look at these keys again, strictly ascending. At most [`MAX_KEYS_PER_WORK`], and [`MAX_KEY_BYTES_PER_WORK`] in
     /// all.
     Keys(Vec<Key>),
+    /// Delete what the source does not have.
+    Delete(DeleteWork),
+}
+
+/// Delete the keys of a slice that the destination has and the source does not, or only count them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteWork {
+    /// The slice.
+    pub range: KeyRange,
+    /// Everything up to and including this key is done.
+    pub cursor: Option<Key>,
+    /// Nothing is deleted, only counted.
+    pub count_only: bool,
+    /// Also delete where the bucket cannot do it conditionally.
+    pub unconditional: bool,
+    /// Keys that an earlier holder was about to delete, strictly ascending; at most [`MAX_DELETING`].
+    pub deleting: Vec<Key>,
 }
 
 /// A multipart upload that an agent began, or was about to begin.
@@ -270,6 +293,18 @@ pub struct WorkReport {
     pub counters: Counters,
     /// Keys that could not be brought in step.
     pub failures: Vec<Failure>,
+    /// Of extra keys: which are about to be deleted, and some to be shown.
+    pub extras: Extras,
+}
+
+/// What a report says of destination keys that the source does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// All keys above the cursor that may have been deleted, or will be once the report is acknowledged; strictly
+    /// ascending, at most [`MAX_DELETING`].
+    pub deleting: Vec<Key>,
+    /// Some of the keys that were counted.
+    pub samples: Vec<Key>,
 }
 
 /// How an assignment stands.

@@ -165,6 +165,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
         learn_time,
         checksums,
         conditional_copies,
+        conditional_deletes,
+        batch_deletes,
     } = facts;
     let mut problems = Problems::default();
     let endpoint = problems.name("endpoint", &endpoint);
@@ -188,6 +190,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
     let trailers = learned("trailers", trailers);
     let checksums = learned("checksums", checksums);
     let conditional_copies = learned("conditional_copies", conditional_copies);
+    let conditional_deletes = learned("conditional_deletes", conditional_deletes);
+    let batch_deletes = learned("batch_deletes", batch_deletes);
     let etags = kind("etags", etags, &mut problems);
     problems.finish(endpoint.map(|endpoint| BucketFacts {
         endpoint,
@@ -199,6 +203,8 @@ pub fn facts_from(facts: pb::BucketFacts) -> Result<BucketFacts, Invalid> {
         unordered_listing,
         checksums,
         conditional_copies,
+        conditional_deletes,
+        batch_deletes,
         learned: when,
     }))
 }
@@ -216,6 +222,8 @@ pub fn facts_to(facts: BucketFacts) -> pb::BucketFacts {
         unordered_listing,
         checksums,
         conditional_copies,
+        conditional_deletes,
+        batch_deletes,
         learned,
     } = facts;
     let to = |learned: Option<bool>| {
@@ -236,5 +244,7 @@ pub fn facts_to(facts: BucketFacts) -> pb::BucketFacts {
         learn_time: time_to(learned),
         checksums: to(checksums),
         conditional_copies: to(conditional_copies),
+        conditional_deletes: to(conditional_deletes),
+        batch_deletes: to(batch_deletes),
     }
 }

@@ -1,7 +1,7 @@
 //! Runs, counters, failures.
 
 use super::problems::path;
-use super::{Problems, int32, int64, job, time_to};
+use super::{Problems, deletes, int32, int64, job, time_to};
 use crate::model::{
     Counters, DestinationProgress, Failure, FailureClass, FailureGroup, Invalid, Key,
     MAX_KEY_BYTES, Run, RunState, Trigger, WorkError,
@@ -26,6 +26,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
         end_time,
         traceparent,
         nominal_time,
+        deletes,
     } = run;
     let mut problems = Problems::default();
     let name = problems.run("name", &name);
@@ -41,6 +42,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
     let started = problems.time("start_time", start_time);
     let ended = problems.time("end_time", end_time);
     let nominal = problems.time("nominal_time", nominal_time);
+    let deletes = deletes.map(|review| deletes::review(review, &mut problems));
     let run = || {
         Some(Run {
             name: name?,
@@ -54,6 +56,7 @@ pub fn run_from(run: pb::Run) -> Result<Run, Invalid> {
             ended,
             traceparent,
             nominal,
+            deletes,
         })
     };
     let run = run();
@@ -76,6 +79,7 @@ pub fn run_to(run: Run) -> pb::Run {
         ended,
         traceparent,
         nominal,
+        deletes,
     } = run;
     pb::Run {
         name: name.to_string(),
@@ -90,6 +94,7 @@ pub fn run_to(run: Run) -> pb::Run {
         end_time: ended.and_then(time_to),
         traceparent,
         nominal_time: nominal.and_then(time_to),
+        deletes: deletes.map(deletes::review_to),
     }
 }
 
@@ -220,6 +225,8 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         server_side_refused,
         repaired,
         tags_unread,
+        destination_listed,
+        not_deleted,
     } = counters;
     let mut count = |field: &str, number: i64| problems.count(&path(at, field), number);
     Counters {
@@ -240,6 +247,8 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         server_side_refused: count("server_side_refused", server_side_refused),
         repaired: count("repaired", repaired),
         tags_unread: count("tags_unread", tags_unread),
+        destination_listed: count("destination_listed", destination_listed),
+        not_deleted: count("not_deleted", not_deleted),
     }
 }
 
@@ -264,6 +273,8 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         server_side_refused,
         repaired,
         tags_unread,
+        destination_listed,
+        not_deleted,
     } = counters;
     pb::Counters {
         listed: int64(listed),
@@ -283,6 +294,8 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         server_side_refused: int64(server_side_refused),
         repaired: int64(repaired),
         tags_unread: int64(tags_unread),
+        destination_listed: int64(destination_listed),
+        not_deleted: int64(not_deleted),
     }
 }
 

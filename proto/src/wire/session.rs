@@ -3,11 +3,12 @@
 use super::ask::{self, Asked};
 use super::problems::path;
 use super::run::{counters_in, key, work_error};
-use super::{Problems, agent, endpoint, events, facts_from, failure_from, job};
+use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from, job};
 use crate::model::{
-    Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
-    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal,
-    State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, BucketFacts, Extras, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
+    MAX_DELETE_SAMPLES, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
+    MAX_PARTS, Outcome, SplitProposal, State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict,
+    Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -153,6 +154,8 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         counters,
         failures,
         error,
+        deleting,
+        extra_samples,
     } = message;
     let mut problems = Problems::default();
     let outcome = problems.choice("outcome", outcome, |outcome| match outcome {
@@ -175,6 +178,11 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
     for (index, failure) in failures.into_iter().enumerate() {
         known.extend(problems.part(&format!("failures[{index}]"), failure_from(failure)));
     }
+    let deleting =
+        deletes::keys("deleting", deleting, MAX_DELETING, &mut problems).unwrap_or_default();
+    let samples =
+        extra_samples.into_iter().filter_map(|one| key("extra_samples", one, &mut problems));
+    let extras = Extras { deleting, samples: samples.take(MAX_DELETE_SAMPLES).collect() };
     problems.finish(outcome.map(|outcome| WorkReport {
         sequence,
         held: Held { id: assignment_id, epoch },
@@ -183,6 +191,7 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         cursor,
         counters,
         failures: known,
+        extras,
     }))
 }
 
@@ -421,6 +430,7 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
         }
         Some(pb::assignment::Work::Reap(pb::ReapWork {})) => Some(Work::Reap),
         Some(pb::assignment::Work::Keys(pb::KeysWork { keys })) => keys_work(keys, problems),
+        Some(pb::assignment::Work::Delete(work)) => deletes::work(work, problems),
         Some(pb::assignment::Work::Range(pb::RangeWork { after, until, cursor })) => {
             let mut optional =
                 |field: &str, bytes: Option<_>| bytes.and_then(|bytes| key(field, bytes, problems));
@@ -448,11 +458,5 @@ fn keys_work(keys: Vec<bytes::Bytes>, problems: &mut Problems) -> Option<Work> {
         problems.add("keys.keys", text);
         return None;
     }
-    let read = |(index, bytes)| key(&format!("keys.keys[{index}]"), bytes, problems);
-    let keys: Vec<_> = keys.into_iter().enumerate().map(read).collect::<Option<_>>()?;
-    if !keys.is_sorted_by(|one, next| one < next) {
-        problems.add("keys.keys", "is not strictly ascending");
-        return None;
-    }
-    Some(Work::Keys(keys))
+    deletes::keys("keys.keys", keys, MAX_KEYS_PER_WORK, problems).map(Work::Keys)
 }

@@ -2,8 +2,8 @@
 
 use super::run::work_error_to;
 use super::{
-    agent, ask, counters_to, duration_to, endpoint, events, facts_to, failure_to, int32, job,
-    time_to,
+    agent, ask, counters_to, deletes, duration_to, endpoint, events, facts_to, failure_to, int32,
+    job, time_to,
 };
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
@@ -100,8 +100,9 @@ fn held_to(held: Held) -> pb::Held {
 
 fn report_to(report: WorkReport) -> pb::WorkReport {
     use pb::work_report::Outcome as Wire;
-    let WorkReport { sequence, held, outcome, previous_cursor, cursor, counters, failures } =
+    let WorkReport { sequence, held, outcome, previous_cursor, cursor, counters, failures, extras } =
         report;
+    let keys = |keys: Vec<Key>| keys.into_iter().map(Key::into_bytes).collect();
     let (outcome, error) = match outcome {
         Outcome::Checkpoint => (Wire::Checkpoint, None),
         Outcome::Completed => (Wire::Completed, None),
@@ -118,6 +119,8 @@ fn report_to(report: WorkReport) -> pb::WorkReport {
         counters: Some(counters_to(counters)),
         failures: failures.into_iter().map(failure_to).collect(),
         error,
+        deleting: keys(extras.deleting),
+        extra_samples: keys(extras.samples),
     }
 }
 
@@ -199,6 +202,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         Work::Keys(keys) => pb::assignment::Work::Keys(pb::KeysWork {
             keys: keys.into_iter().map(Key::into_bytes).collect(),
         }),
+        Work::Delete(work) => pb::assignment::Work::Delete(deletes::work_to(work)),
         Work::Range { range, cursor } => pb::assignment::Work::Range(pb::RangeWork {
             after: range.after.map(Key::into_bytes),
             until: range.until.map(Key::into_bytes),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN,
-    FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent, Verdict, Welcome,
-    WorkError,
+    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENTS, FEATURE_KEYS,
+    FEATURE_PLAN, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent,
+    Verdict, Welcome, WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -25,8 +25,16 @@ use crate::store::{Error, OpenSession, SessionId};
 /// Versions of the protocol this server speaks.
 const PROTOCOL: (u32, u32) = (1, 1);
 /// What this server can do beyond the version.
-const FEATURES: &[&str] =
-    &["split", "reap", FEATURE_KEYS, FEATURE_COMPARE, FEATURE_ASK, FEATURE_PLAN, FEATURE_EVENTS];
+const FEATURES: &[&str] = &[
+    "split",
+    "reap",
+    FEATURE_KEYS,
+    FEATURE_COMPARE,
+    FEATURE_ASK,
+    FEATURE_PLAN,
+    FEATURE_EVENTS,
+    FEATURE_DELETES,
+];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Messages that wait for an agent. One that lets more pile up does not read its stream.

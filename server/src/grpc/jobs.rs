@@ -252,6 +252,21 @@ impl JobService for Jobs {
         Ok(Response::new(wire::run_to(run)))
     }
 
+    async fn approve_run(
+        &self,
+        request: Request<pb::ApproveRunRequest>,
+    ) -> Result<Response<pb::Run>, Status> {
+        let pb::ApproveRunRequest { name, etag } = request.into_inner();
+        if etag.is_empty() {
+            let text = "is missing; it is deletes.etag of the run as it was shown";
+            return Err(Invalid::one("etag", text).into());
+        }
+        let name = self.run_name(&name).await?;
+        let run = self.0.store.approve_run(&name, &etag).await.map_err(refused)?;
+        tracing::info!(run = %name, etag, "the deletes of a run were approved");
+        Ok(Response::new(wire::run_to(run)))
+    }
+
     async fn pause_run(
         &self,
         request: Request<pb::PauseRunRequest>,

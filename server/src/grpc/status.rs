@@ -24,6 +24,7 @@ pub(super) fn refused(error: Error) -> Status {
         Error::SessionGone => status(Code::Aborted, reason::SESSION_EXPIRED, "the session expired"),
         Error::NotNow { reason, text } => status(Code::FailedPrecondition, reason, text),
         Error::Invalid(text) => status(Code::InvalidArgument, reason::FIELD_INVALID, text),
+        Error::Outdated(text) => status(Code::Aborted, reason::ETAG_MISMATCH, text),
         Error::Moved => {
             status(Code::Aborted, reason::ETAG_MISMATCH, "too many changes at once; try again")
         }

@@ -1,6 +1,6 @@
 //! Pure. What an agent must know beyond the protocol to do the work of a job as it is meant.
 
-use s3sync_proto::model::{CompareMode, FEATURE_COMPARE, JobSpec};
+use s3sync_proto::model::{CompareMode, DeleteMode, FEATURE_COMPARE, FEATURE_DELETES, JobSpec};
 
 /// Names of the features that work of a job needs. An agent without one of them gets none of it.
 #[must_use]
@@ -9,5 +9,7 @@ pub fn needs(spec: &JobSpec) -> Vec<&'static str> {
         CompareMode::Checksum | CompareMode::Full => Some(FEATURE_COMPARE),
         CompareMode::Default | CompareMode::Size | CompareMode::Etag => None,
     };
-    compare.into_iter().collect()
+    // Others would not count what a guard decides by.
+    let mirror = (spec.deletes.mode == DeleteMode::Mirror).then_some(FEATURE_DELETES);
+    compare.into_iter().chain(mirror).collect()
 }

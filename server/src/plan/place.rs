@@ -89,14 +89,15 @@ fn in_turns(ready: &[RangeView]) -> Vec<&RangeView> {
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
     let of_kind = match range.kind {
         WorkKind::Keys => Some(FEATURE_KEYS),
-        WorkKind::Range => None,
+        WorkKind::Range | WorkKind::Count | WorkKind::Delete => None,
     };
     // Uploads are aborted in the same way whatever the work was.
     let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);
-    let places = [
-        (&range.source, &[Verb::List, Verb::Read][..]),
-        (&range.destination.location, &[Verb::List, Verb::Read, Verb::Write][..]),
-    ];
+    let deletes = range.kind == WorkKind::Delete && !range.reap;
+    let all = [Verb::List, Verb::Read, Verb::Write, Verb::Delete];
+    let written = if deletes { &all[..] } else { &all[..3] };
+    let places =
+        [(&range.source, &[Verb::List, Verb::Read][..]), (&range.destination.location, written)];
     lack(session, needs, &range.destination.agent_labels, &places)
 }
 

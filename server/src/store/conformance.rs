@@ -11,6 +11,7 @@ mod bench;
 mod cancel;
 mod catalogue;
 mod cuts;
+mod deletes;
 mod events;
 mod history;
 mod keep;
@@ -117,6 +118,17 @@ const CASES: &[Case] = &[
     }),
     ("a dead holder's keys go to others", |b| Box::pin(events::lost_holder(b))),
     ("two jobs follow one queue", |b| Box::pin(events::follows_two(b))),
+    ("what a guard passes is deleted, once", |b| Box::pin(deletes::passed(b))),
+    ("what a guard does not pass waits for an approval of it", |b| Box::pin(deletes::asks(b))),
+    ("a run that waits for an approval can be cancelled", |b| Box::pin(deletes::cancelled(b))),
+    ("nothing is deleted that is to be kept or was not listed", |b| Box::pin(deletes::never(b))),
+    ("a key that is named to be deleted counts once", |b| Box::pin(deletes::named_once(b))),
+    ("more than was passed is counted anew", |b| Box::pin(deletes::too_many(b))),
+    ("more than was approved is asked about again", |b| Box::pin(deletes::approved_too_many(b))),
+    ("who deletes lets go when what is left is counted", |b| Box::pin(deletes::told_to_count(b))),
+    ("a source that loses keys all the time is asked about", |b| {
+        Box::pin(deletes::again_and_again(b))
+    }),
     ("a cancelled run that nobody holds ends at once", |b| Box::pin(cancel::idle(b))),
     ("a cancelled run waits for its holders", |b| Box::pin(cancel::held(b))),
     ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),

@@ -20,6 +20,9 @@ pub enum Error {
     /// The session expired or was superseded.
     #[error("the session is gone")]
     SessionGone,
+    /// It changed since it was read.
+    #[error("{0}")]
+    Outdated(String),
     /// Things are not so that it can be done.
     #[error("{text}")]
     NotNow {

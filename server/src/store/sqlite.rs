@@ -4,6 +4,7 @@
 mod audit;
 mod catalogue;
 mod commit;
+mod deletes;
 mod events;
 mod failures;
 mod keep;
@@ -199,6 +200,11 @@ impl Store for Sqlite {
     async fn pause_run(&self, run: &RunName, why: &str) -> Result<Run, Error> {
         let (run, why) = (run.clone(), why.to_owned());
         self.write(move |db| pause::pause(db, &run, &why)).await
+    }
+
+    async fn approve_run(&self, run: &RunName, etag: &str) -> Result<Run, Error> {
+        let (run, etag) = (run.clone(), etag.to_owned());
+        self.write(move |db| deletes::approve(db, &run, &etag)).await
     }
 
     async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error> {

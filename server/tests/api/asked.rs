@@ -201,6 +201,7 @@ async fn what_is_recorded_of_a_key_comes_with_its_explanation() {
         cursor: None,
         counters: Counters { listed: 1, failed: 1, ..Counters::default() },
         failures: vec![failure.clone()],
+        extras: Default::default(),
     };
     assert!(a.send(FromAgent::Report(report)).await);
     while !matches!(next(&mut a).await, ToAgent::Ack(_)) {}

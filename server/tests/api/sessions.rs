@@ -54,6 +54,7 @@ fn report(held: Held, outcome: Outcome, cursor: Option<&str>, keys: u64) -> From
         cursor: cursor.map(Key::from),
         counters: Counters { listed: keys, in_step: keys, ..Counters::default() },
         failures: Vec::new(),
+        extras: Default::default(),
     })
 }
 

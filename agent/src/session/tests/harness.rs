@@ -414,6 +414,7 @@ pub(super) fn progress(outcome: Outcome, from: Option<&str>, to: Option<&str>) -
         cursor: to.map(key),
         counters: Counters { listed: 1, copied: 1, ..Counters::default() },
         failures: Vec::new(),
+        extras: Default::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
 
 mod contents;
+mod deletes;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -64,6 +65,7 @@ pub(super) struct Fake {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Contents {
     pub(super) objects: BTreeMap<Key, Stored>,
     pub(super) uploads: BTreeMap<String, OpenFake>,
@@ -74,6 +76,10 @@ pub(super) struct Contents {
     pub(super) slow: Option<(fastrand::Rng, u64)>,
     /// The checksums that uploads were completed with.
     pub(super) completed_with: Vec<Option<Checksum>>,
+    /// Every key that was deleted by a request.
+    pub(super) deleted: Vec<Key>,
+    /// Ignores the ETags of batches of deletes.
+    pub(super) no_batch_etags: bool,
     /// Does not keep tags of uploads.
     pub(super) forgets_tags_of_uploads: bool,
     /// Does not keep website redirects.
@@ -143,7 +149,7 @@ impl Fake {
     }
 
     /// Time passes.
-    async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         // Some take much longer than the others; that is what lets one writer overtake another.
         let wait = self.with(|c| {
             c.slow.as_mut().map(|(rng, most)| {
@@ -157,7 +163,11 @@ impl Fake {
         }
     }
 
-    async fn begin(&self, operation: Operation, key: &Key) -> Result<Option<Fault>, Error> {
+    pub(super) async fn begin(
+        &self,
+        operation: Operation,
+        key: &Key,
+    ) -> Result<Option<Fault>, Error> {
         self.pass().await;
         let fault = {
             let mut contents = self.contents.lock().unwrap();
@@ -221,12 +231,12 @@ impl Fake {
         if holds { Ok(()) } else { Err(error(Class::Precondition, operation, key)) }
     }
 
-    fn written(&self, stored: &Stored) -> Written {
-        let encryption = (!self.nature.md5_etags).then(|| "aws:kms".to_owned());
-        Written { etag: stored.etag.clone(), checksum: None, encryption }
-    }
-
-    fn answer<T>(fault: Option<Fault>, op: Operation, key: &Key, value: T) -> Result<T, Error> {
+    pub(super) fn answer<T>(
+        fault: Option<Fault>,
+        op: Operation,
+        key: &Key,
+        value: T,
+    ) -> Result<T, Error> {
         match fault {
             Some(Fault::After(class)) => Err(error(class, op, key)),
             _ => Ok(value),
@@ -259,7 +269,7 @@ impl ObjectStore for Fake {
             let more = objects.len() > most;
             objects.truncate(most);
             let next = objects.last().filter(|_| more).map(|last| last.key.to_string());
-            ListPage { objects, next }
+            ListPage { objects, next, exact: true }
         });
         Self::answer(fault, Operation::List, &request.prefix, page)
     }
@@ -460,6 +470,17 @@ impl ObjectStore for Fake {
         });
         let parts = parts.ok_or_else(|| error(Class::NoSuchUpload, Operation::ListParts, key))?;
         Self::answer(fault, Operation::ListParts, key, parts)
+    }
+
+    async fn delete(&self, request: DeleteRequest) -> Result<(), Error> {
+        self.remove_one(request).await
+    }
+
+    async fn delete_many(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        self.remove_all(requests).await
     }
 
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error> {

@@ -100,6 +100,7 @@ pub(super) fn report(
         cursor: cursors[1].map(key),
         counters: Counters { listed: keys, in_step: keys, ..Counters::default() },
         failures: Vec::new(),
+        extras: Default::default(),
     }
 }
 

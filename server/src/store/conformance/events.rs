@@ -66,7 +66,7 @@ pub(super) async fn tell(bench: &Bench, held: Held, keys: &[&str]) -> Verdict {
 fn keys_of(work: &Assignment) -> Vec<Key> {
     match &work.work {
         Work::Keys(keys) => keys.clone(),
-        Work::Range { .. } | Work::Reap => panic!("{work:?} is no key work"),
+        Work::Range { .. } | Work::Delete(_) | Work::Reap => panic!("{work:?} is no key work"),
     }
 }
 
@@ -208,7 +208,7 @@ pub(super) async fn beside_a_scan(bench: Bench) {
         match work.work {
             Work::Keys(_) => settle(&bench, &work).await,
             Work::Range { .. } => bench.done(work.held, Outcome::Completed, [None, None], 3).await,
-            Work::Reap => panic!("{work:?}"),
+            Work::Delete(_) | Work::Reap => panic!("{work:?}"),
         }
     }
     let ended = bench.store.run(&scan.job, Some(scan.number)).await.unwrap();

@@ -15,7 +15,7 @@ use super::row::{
     CANCELLING, EVENTS, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32,
     word,
 };
-use super::{keys, runs, sessions, watches};
+use super::{deletes, keys, runs, sessions, watches};
 use crate::plan::needs;
 use crate::store::{
     Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot, WorkKind,
@@ -89,12 +89,16 @@ struct ViewRow {
     number: i64,
     cancelling: bool,
     paused: bool,
+    /// What is left is to be counted before anything more is deleted.
+    recount: bool,
     kind: WorkKind,
     refused_by: Option<String>,
     refused_until: Timestamp,
 }
 
 fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
+    let (mode, stage): (i64, Option<String>) = (row.get("mode")?, row.get("stage")?);
+    let recount = mode == deletes::DELETE && stage.as_deref() == Some(deletes::COUNTING);
     Ok(ViewRow {
         id: row.get("id")?,
         epoch: row.get("epoch")?,
@@ -104,9 +108,12 @@ fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
         number: row.get("number")?,
         cancelling: row.get::<_, String>("run_state")? == CANCELLING,
         paused: row.get::<_, String>("run_state")? == PAUSED,
-        kind: match row.get::<_, Option<i64>>("pool")? {
-            None => WorkKind::Range,
-            Some(_) => WorkKind::Keys,
+        recount,
+        kind: match (row.get::<_, Option<i64>>("pool")?, mode) {
+            (Some(_), _) => WorkKind::Keys,
+            (None, deletes::DELETE) if !recount => WorkKind::Delete,
+            (None, deletes::DELETE | deletes::COUNT) => WorkKind::Count,
+            (None, _) => WorkKind::Range,
         },
         refused_by: row.get("refused_by")?,
         refused_until: time(row, "refused_until")?,
@@ -148,7 +155,8 @@ fn ready(
     specs: &mut Specs,
 ) -> Result<Vec<RangeView>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until,
+        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until, mode,
+                (SELECT stage FROM run_deletes WHERE run_deletes.run = ranges.run) AS stage,
                 ROW_NUMBER() OVER (PARTITION BY run, destination ORDER BY ranges.id) AS turn
          FROM ranges JOIN runs ON runs.id = run
          WHERE ranges.state = 0 AND not_before <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
@@ -162,8 +170,8 @@ fn ready(
 
 fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<LeasedView>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until,
-                session, leased_at
+        "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until, mode,
+                (SELECT stage FROM run_deletes WHERE run_deletes.run = ranges.run) AS stage, session, leased_at
          FROM ranges JOIN runs ON runs.id = run WHERE ranges.state = 1 AND session IS NOT NULL ORDER BY ranges.id",
     )?;
     let rows: Vec<(ViewRow, i64, i64)> = statement
@@ -180,7 +188,7 @@ fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<Leas
             Entry::Vacant(entry) => *entry.insert(ranges_of(db, row.run, row.destination)?),
         };
         leased.push(LeasedView {
-            revoke: row.cancelling || row.paused,
+            revoke: row.cancelling || row.paused || row.recount,
             range: view(db, &row, now, specs)?,
             session: SessionId(uint(session)),
             since: Timestamp::from_micros(since),
@@ -258,7 +266,13 @@ fn assignment(
         })?;
     let work = match pool {
         _ if state == CANCELLING => Work::Reap,
-        None => Work::Range { range, cursor },
+        None => {
+            let (spec, _) = specs.of(db, run)?;
+            match deletes::work(db, int(held.id), spec, range.clone(), cursor.clone())? {
+                Some(work) => Work::Delete(work),
+                None => Work::Range { range, cursor },
+            }
+        }
         Some(pool) => match keys::take(db, int(held.id), pool, events, now)? {
             keys if keys.is_empty() => return Ok(None),
             keys => Work::Keys(keys),

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0009_uploads.sql"),
     include_str!("../../../migrations/0010_audit.sql"),
     include_str!("../../../migrations/0060_events.sql"),
+    include_str!("../../../migrations/0011_deletes.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{events, keys, pause, runs, watches};
+use super::{deletes, events, keys, pause, runs, watches};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -31,6 +31,7 @@ pub(super) fn apply(
         return Ok(if repeated { Verdict::Applied } else { Verdict::Stale });
     }
     check(&row, &report)?;
+    deletes::note(db, &row, &mut report)?;
     if let Some(why) = fails_on_keys(&report.counters, &report.failures, row.paused) {
         give_back(db, &row, &why)?;
         return Ok(Verdict::Stale);
@@ -55,6 +56,12 @@ pub(super) fn apply(
         && (report.cursor.is_some() || report.outcome == Outcome::Completed)
     {
         keys::settle(db, row.id, pool, report.cursor.as_ref())?;
+    }
+    if !deletes::name_keys(db, &row, &report)? {
+        set_cursor(db, &row, report.cursor.as_ref())?;
+        deletes::stop(db, &row)?;
+        touch_run(db, row.run)?;
+        return Ok(Verdict::Stale);
     }
     match report.outcome {
         Outcome::Checkpoint => set_cursor(db, &row, report.cursor.as_ref())?,
@@ -128,9 +135,14 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
         Some(cursor) => Some(cursor) != row.cursor.as_ref(),
         None => report.outcome == Outcome::Completed,
     };
-    if !moved && report.counters.listed > 0 {
+    let Counters { listed, deleted, not_deleted, .. } = report.counters;
+    if !moved && listed + deleted + not_deleted > 0 {
         // The same report would come again as a new one, and count its keys twice.
         return refuse("keys were counted but the cursor did not move");
+    }
+    let beyond = |key: &Key| row.until.as_ref().is_some_and(|until| key > until);
+    if report.extras.deleting.iter().any(beyond) {
+        return refuse("a key to delete is outside of it");
     }
     let settled = |key: &Key| {
         let above = row.cursor.as_ref().or(row.after.as_ref()).is_none_or(|before| key > before);

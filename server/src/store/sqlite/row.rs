@@ -106,12 +106,14 @@ pub(super) struct RangeRow {
     pub(super) pool: Option<i64>,
     /// The same, when its keys come from events.
     pub(super) events: Option<i64>,
+    /// Whether it scans, counts or deletes.
+    pub(super) mode: i64,
 }
 
 /// One range, if it is there.
 pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error> {
     let sql =
-        "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap, pool,
+        "SELECT ranges.id, run, destination, after, until, cursor, ranges.state, epoch, reap, pool, mode,
                       runs.state AS run_state, runs.trigger AS run_trigger
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
     let mut statement = db.prepare_cached(sql)?;
@@ -134,6 +136,7 @@ pub(super) fn range(db: &Connection, id: u64) -> Result<Option<RangeRow>, Error>
                 EVENTS => row.get("pool")?,
                 _ => None,
             },
+            mode: row.get("mode")?,
         })
     });
     Ok(found.optional()?)

@@ -14,7 +14,7 @@ use super::row::{
     CANCELLING, DONE, EVENTS, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision,
     parse, time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, events, keys};
+use super::{catalogue, deletes, events, keys};
 use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -298,6 +298,7 @@ fn query(db: &Connection, sql: &str, arguments: &[&dyn ToSql]) -> Result<Vec<Lis
             ended: row.ended.map(Timestamp::from_micros),
             traceparent: row.traceparent,
             nominal: row.nominal.map(Timestamp::from_micros),
+            deletes: deletes::review(db, row.id)?,
         };
         runs.push(ListedRun { position: uint(row.id), revision: uint(row.revision), run });
     }
@@ -384,6 +385,10 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
     if open || (trigger == EVENTS && state != CANCELLING && events::goes_on(db, run)?) {
         return Ok(());
     }
+    let cancelling = from_word::<RunState>(&state)? == RunState::Cancelling;
+    if !cancelling && failed_ranges == 0 && deletes::goes_on(db, run)? {
+        return Ok(());
+    }
     let failed_keys =
         destinations(db, run)?.iter().map(|destination| destination.counters.not_in_step()).sum();
     let summary = RunSummary {
@@ -391,7 +396,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         failed_ranges: uint32(failed_ranges),
         failed_keys,
         listed_failures: uint(listed),
-        cancelling: from_word::<RunState>(&state)? == RunState::Cancelling,
+        cancelling,
     };
     let Some(end) = final_state(summary) else { return Ok(()) };
     if matches!(end, RunState::Succeeded | RunState::FinishedWithFailures | RunState::Incomplete) {

@@ -319,6 +319,7 @@ async fn a_report_writes_little_however_large_the_job_is() {
                 ..Default::default()
             },
             failures: Vec::new(),
+            extras: Default::default(),
         };
         assert_eq!(store.report(report, NOW).await.unwrap(), Verdict::Applied);
     }

@@ -7,9 +7,16 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use s3sync_proto::model::{Key, Timestamp};
 
-use super::{Contents, Nature, OpenFake, Stored};
+use super::{Contents, Fake, Nature, OpenFake, Stored};
 use crate::copy::digest::hex;
-use crate::s3::{Attributes, CreateUploadRequest};
+use crate::s3::{Attributes, CreateUploadRequest, Written};
+
+impl Fake {
+    pub(super) fn written(&self, stored: &Stored) -> Written {
+        let encryption = (!self.nature.md5_etags).then(|| "aws:kms".to_owned());
+        Written { etag: stored.etag.clone(), checksum: None, encryption }
+    }
+}
 
 impl Contents {
     pub(in super::super) fn store(

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use s3sync_proto::model::{
-    Assignment, Counters, Failure, Held, Key, Outcome, SplitProposal, UploadIntent, Verdict, Work,
-    WorkReport,
+    Assignment, Counters, Extras, Failure, Held, Key, Outcome, SplitProposal, UploadIntent,
+    Verdict, Work, WorkReport,
 };
 
 use super::super::bench::failure;
@@ -94,6 +94,7 @@ impl Tenure {
         let (range, cursor, reap) = match &assignment.work {
             Work::Range { range, cursor } => (range.clone(), cursor.clone(), false),
             Work::Reap => (Default::default(), None, true),
+            Work::Delete(work) => unreachable!("no job of this history mirrors: {work:?}"),
             Work::Keys(keys) => unreachable!("no run of this history is a retry: {keys:?}"),
         };
         let (after, until) = (range.after, range.until);
@@ -122,7 +123,17 @@ impl Tenure {
         };
         self.over = outcome != Outcome::Checkpoint;
         let held = self.held;
-        WorkReport { sequence: 1, held, outcome, previous_cursor, cursor, counters, failures }
+        let extras = Extras::default();
+        WorkReport {
+            sequence: 1,
+            held,
+            outcome,
+            previous_cursor,
+            cursor,
+            counters,
+            failures,
+            extras,
+        }
     }
 }
 

@@ -106,6 +106,7 @@ async fn a_process_that_goes_on_or_leaves_lost_nothing() {
         cursor: None,
         counters: Default::default(),
         failures: Vec::new(),
+        extras: Default::default(),
     };
     assert_eq!(store.report(yielded, NOW).await.unwrap(), Verdict::Applied);
     assert_eq!(state(&store).await, (true, 0), "it was given back");

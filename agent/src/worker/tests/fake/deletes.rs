@@ -1,0 +1,50 @@
+//! Deletes, as S3 does them.
+
+#![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
+
+use super::Fake;
+use super::wire::error;
+use crate::s3::{Class, DeleteRequest, Error, Operation};
+
+impl Fake {
+    pub(super) async fn remove_one(&self, request: DeleteRequest) -> Result<(), Error> {
+        let fault = self.begin(Operation::Delete, &request.key).await?;
+        self.pass().await;
+        self.remove(&request, Operation::Delete)?;
+        Self::answer(fault, Operation::Delete, &request.key, ())
+    }
+
+    pub(super) async fn remove_all(
+        &self,
+        requests: Vec<DeleteRequest>,
+    ) -> Result<Vec<Result<(), Error>>, Error> {
+        let first = requests[0].key.clone();
+        let fault = self.begin(Operation::DeleteMany, &first).await?;
+        self.pass().await;
+        let each = requests.iter().map(|one| self.remove(one, Operation::DeleteMany)).collect();
+        Self::answer(fault, Operation::DeleteMany, &first, each)
+    }
+
+    /// Removes an object, if its ETag is the one that is meant.
+    fn remove(&self, request: &DeleteRequest, operation: Operation) -> Result<(), Error> {
+        let batch = operation == Operation::DeleteMany && self.with(|c| c.no_batch_etags);
+        let honoured = self.nature.conditions && !batch;
+        self.with(|c| {
+            let there = c.objects.get(&request.key).map(|object| object.etag.clone());
+            if let Some(wanted) = request.if_match.as_ref().filter(|_| honoured) {
+                let class = match &there {
+                    None => Some(Class::NoSuchKey),
+                    Some(etag) if etag != wanted => Some(Class::Precondition),
+                    Some(_) => None,
+                };
+                if let Some(class) = class {
+                    return Err(error(class, operation, &request.key));
+                }
+            }
+            if c.objects.remove(&request.key).is_some() {
+                c.deleted.push(request.key.clone());
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,92 @@
+//! What is said of keys to delete.
+
+use super::problems::path;
+use super::run::key;
+use super::{Problems, int32, int64};
+use crate::model::{DeleteReview, DeleteShare, DeleteWork, Key, KeyRange, MAX_DELETING, Work};
+use crate::pb::{agent::v1 as agent_pb, v1 as pb};
+
+/// What a run found to delete.
+pub(super) fn review(review: pb::DeleteReview, problems: &mut Problems) -> DeleteReview {
+    let pb::DeleteReview { etag, destinations } = review;
+    let shares = destinations.into_iter().enumerate().filter_map(|(index, share)| {
+        let pb::DeleteShare {
+            destination,
+            extra,
+            destination_listed,
+            deleted,
+            reason,
+            sample_keys,
+        } = share;
+        let at = format!("deletes.destinations[{index}]");
+        let destination = problems.small_count(&path(&at, "destination"), destination);
+        let mut count = |field: &str, number: i64| problems.count(&path(&at, field), number);
+        let (extra, deleted) = (count("extra", extra), count("deleted", deleted));
+        let listed = count("destination_listed", destination_listed);
+        let samples = sample_keys
+            .into_iter()
+            .map(|bytes| key(&path(&at, "sample_keys"), bytes, problems))
+            .collect::<Option<_>>()?;
+        Some(DeleteShare { destination, extra, listed, deleted, reason, samples })
+    });
+    DeleteReview { etag, destinations: shares.collect() }
+}
+
+/// The same for the wire.
+pub(super) fn review_to(review: DeleteReview) -> pb::DeleteReview {
+    let DeleteReview { etag, destinations } = review;
+    let share = |share: DeleteShare| pb::DeleteShare {
+        destination: int32(share.destination),
+        extra: int64(share.extra),
+        destination_listed: int64(share.listed),
+        deleted: int64(share.deleted),
+        reason: share.reason,
+        sample_keys: share.samples.into_iter().map(Key::into_bytes).collect(),
+    };
+    pb::DeleteReview { etag, destinations: destinations.into_iter().map(share).collect() }
+}
+
+/// Delete work of an assignment.
+pub(super) fn work(work: agent_pb::DeleteWork, problems: &mut Problems) -> Option<Work> {
+    let agent_pb::DeleteWork { after, until, cursor, count_only, unconditional, deleting } = work;
+    let mut optional =
+        |field: &str, bytes: Option<_>| bytes.and_then(|bytes| key(field, bytes, problems));
+    let range =
+        KeyRange { after: optional("delete.after", after), until: optional("delete.until", until) };
+    let cursor = optional("delete.cursor", cursor);
+    let deleting = keys("delete.deleting", deleting, MAX_DELETING, problems)?;
+    Some(Work::Delete(DeleteWork { range, cursor, count_only, unconditional, deleting }))
+}
+
+/// The same for the wire.
+pub(super) fn work_to(work: DeleteWork) -> agent_pb::DeleteWork {
+    let DeleteWork { range, cursor, count_only, unconditional, deleting } = work;
+    agent_pb::DeleteWork {
+        after: range.after.map(Key::into_bytes),
+        until: range.until.map(Key::into_bytes),
+        cursor: cursor.map(Key::into_bytes),
+        count_only,
+        unconditional,
+        deleting: deleting.into_iter().map(Key::into_bytes).collect(),
+    }
+}
+
+/// Keys, strictly ascending.
+pub(super) fn keys(
+    field: &str,
+    keys: Vec<bytes::Bytes>,
+    most: usize,
+    problems: &mut Problems,
+) -> Option<Vec<Key>> {
+    if keys.len() > most {
+        problems.add(field, format!("has {} keys; at most {most} are allowed", keys.len()));
+        return None;
+    }
+    let read = |(index, bytes)| key(&format!("{field}[{index}]"), bytes, problems);
+    let keys: Vec<_> = keys.into_iter().enumerate().map(read).collect::<Option<_>>()?;
+    if !keys.is_sorted_by(|one, next| one < next) {
+        problems.add(field, "is not strictly ascending");
+        return None;
+    }
+    Some(keys)
+}
