@@ -94,7 +94,7 @@ pub trait Store: Send + Sync + 'static {
     /// run or is counted as skipped. Costs a read when nothing is due.
     async fn start_due(&self, limit: u32, now: Timestamp) -> Result<Vec<RunName>, Error>;
 
-    /// One run; `number` `None` means the newest.
+    /// One run; `number` `None` means the newest, and of a run of events only when there is no other.
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
 
     /// Runs, newest first, of one job or all, after the position `before` (exclusive).

@@ -92,7 +92,20 @@ impl World {
     /// # Errors
     /// When the lab cannot listen.
     pub async fn new(folder: &Path, program: &Path, times: Times) -> anyhow::Result<Self> {
-        let lab = Lab::start(sides()).await?;
+        Self::over(folder, program, times, sides()).await
+    }
+
+    /// As [`Self::new`], over other sides.
+    ///
+    /// # Errors
+    /// When the lab cannot listen.
+    pub async fn over(
+        folder: &Path,
+        program: &Path,
+        times: Times,
+        sides: Vec<EndpointConfig>,
+    ) -> anyhow::Result<Self> {
+        let lab = Lab::start(sides).await?;
         let (folder, program) = (folder.to_owned(), program.to_owned());
         Ok(Self { folder, program, lab, times, port: 0, server: None, agents: BTreeMap::new() })
     }

@@ -202,7 +202,10 @@ const RUN: &str = "SELECT id, job, number, state, reason, trigger, generation, t
 pub(super) fn get(db: &Connection, job: &Name, number: Option<u64>) -> Result<Run, Error> {
     let (filter, wanted) = match number {
         Some(number) => ("WHERE job = ?1 AND number = ?2", int(number)),
-        None => ("WHERE job = ?1 AND number >= ?2 ORDER BY number DESC LIMIT 1", 1),
+        // The run of events never ends by itself: who asks for the newest means another one, if there is one.
+        None => {
+            ("WHERE job = ?1 AND number >= ?2 ORDER BY trigger = 'events', number DESC LIMIT 1", 1)
+        }
     };
     let mut found = query(db, &format!("{RUN} {filter}"), &[&job.as_str(), &wanted])?;
     match found.pop() {
