@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use s3sync_proto::model::{Held, ToAgent};
+use s3sync_proto::model::{Held, RunName, ToAgent};
 use tokio::time::Instant;
 
 use crate::grpc::Context;
 use crate::plan;
 use crate::session::End;
-use crate::store::{Error, Snapshot};
+use crate::store::{Error, SessionId, Snapshot};
 
 /// How often it looks without being woken. Wake-ups may be lost; this may not.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -24,10 +24,18 @@ const MAX_STARTS: u32 = 100;
 const SPLIT_PAUSE: Duration = Duration::from_secs(2);
 /// A holder is told to let go at most this often.
 const REVOKE_PAUSE: Duration = Duration::from_secs(5);
+/// What is under way at a holder that lets go has ended within this (20 s for it to end, 5 s to be given up).
+const YIELD_PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs until the server stops.
 pub async fn serve(context: Context) {
-    let mut reconcile = Reconcile { context, asked: BTreeMap::new(), revoked: BTreeMap::new() };
+    let mut reconcile = Reconcile {
+        context,
+        asked: BTreeMap::new(),
+        revoked: BTreeMap::new(),
+        yielding: BTreeMap::new(),
+        gave_way: BTreeMap::new(),
+    };
     reconcile.begin().await;
     let mut changes = reconcile.context.store.changes();
     let shutdown = reconcile.context.shutdown.clone();
@@ -50,6 +58,10 @@ struct Reconcile {
     asked: BTreeMap<Held, Instant>,
     /// When holders were told to let go. Only against telling too often.
     revoked: BTreeMap<Held, Instant>,
+    /// When holders were told to let go so that another run has its turn. Only against telling too many.
+    yielding: BTreeMap<Held, Instant>,
+    /// When runs gave way. Only so that it is not them who get the place.
+    gave_way: BTreeMap<RunName, Instant>,
 }
 
 impl Reconcile {
@@ -79,7 +91,10 @@ impl Reconcile {
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
         // would wait there for as long.
         snapshot.sessions.retain(|one| self.context.sessions.is_here(one.session));
-        let placement = plan::place(&snapshot);
+        let lately = Self::due(&mut self.gave_way, plan::TURN);
+        let placement = plan::place(&snapshot, &lately);
+        let told = Self::due(&mut self.yielding, YIELD_PAUSE);
+        let yields = plan::yields(&snapshot, &placement.grants, &lately, &told, now);
         if !placement.reasons.is_empty() {
             store.explain_runs(placement.reasons).await?;
         }
@@ -98,6 +113,7 @@ impl Reconcile {
         }
         self.watch(&snapshot).await?;
         self.revoke(&snapshot);
+        self.give_way(&snapshot, yields);
         self.split(&snapshot);
         Ok(())
     }
@@ -126,6 +142,22 @@ impl Reconcile {
         Ok(())
     }
 
+    fn give_way(&mut self, snapshot: &Snapshot, yields: Vec<(SessionId, Held)>) {
+        for (session, held) in yields {
+            let Some(leased) = snapshot.leased.iter().find(|leased| leased.range.held == held)
+            else {
+                continue;
+            };
+            let run = leased.range.run.clone();
+            let reason = "another run has its turn".to_owned();
+            if self.context.sessions.push(session, ToAgent::Revocation { held, reason }) {
+                tracing::info!(%run, range = held.id, session = session.0, "gives way to another run");
+                self.yielding.insert(held, Instant::now());
+                self.gave_way.insert(run, Instant::now());
+            }
+        }
+    }
+
     fn revoke(&mut self, snapshot: &Snapshot) {
         let due = Self::due(&mut self.revoked, REVOKE_PAUSE);
         for leased in snapshot
@@ -151,8 +183,8 @@ impl Reconcile {
     }
 
     /// Those told within the pause; older ones are forgotten.
-    fn due(told: &mut BTreeMap<Held, Instant>, pause: Duration) -> BTreeSet<Held> {
+    fn due<K: Ord + Clone>(told: &mut BTreeMap<K, Instant>, pause: Duration) -> BTreeSet<K> {
         told.retain(|_, at| at.elapsed() < pause);
-        told.keys().copied().collect()
+        told.keys().cloned().collect()
     }
 }

@@ -9,6 +9,7 @@ mod ctl;
 mod doors;
 mod events;
 mod explain;
+mod fair;
 mod kill;
 mod large;
 mod plan;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use s3sync_proto::model::{FEATURE_EVENTS, FEATURE_KEYS, Location, RunName, SPARE_KEY_WORKS, Verb};
 
+use super::fair::in_turns;
 use crate::store::{Grant, RangeView, SessionView, Snapshot, WorkKind};
 
 /// Longest explanation, in characters.
@@ -18,17 +19,17 @@ pub struct Placement {
     pub reasons: Vec<(RunName, String)>,
 }
 
-/// Decides over the ready ranges of a snapshot. Runs take turns, and within a run its destinations, so that a huge one
-/// cannot starve a small one; of the agents that can, the least loaded gets the range.
+/// Decides over the ready ranges of a snapshot, in the order of turns: those of the run that holds least come first. Of the
+/// agents that can, the least loaded gets the range.
 #[must_use]
-pub fn place(snapshot: &Snapshot) -> Placement {
+pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
     let mut held: BTreeMap<_, u32> =
         snapshot.sessions.iter().map(|one| (one.session, one.held)).collect();
     let mut placement = Placement::default();
     let mut stuck: BTreeMap<&RunName, String> = BTreeMap::new();
     let mut moving: BTreeSet<&RunName> =
         snapshot.leased.iter().map(|leased| &leased.range.run).collect();
-    for range in in_turns(&snapshot.ready) {
+    for range in in_turns(snapshot, lately) {
         let able: Vec<_> =
             snapshot.sessions.iter().filter(|session| obstacle(session, range).is_none()).collect();
         let free = |session: &&&SessionView| {
@@ -64,25 +65,6 @@ fn room(session: &SessionView, kind: WorkKind) -> u32 {
         && kind == WorkKind::Keys
         && session.features.iter().any(|feature| feature == FEATURE_EVENTS);
     session.capacity + if spare { SPARE_KEY_WORKS } else { 0 }
-}
-
-/// The first of each run and destination, then the second of each, and so on.
-fn in_turns(ready: &[RangeView]) -> Vec<&RangeView> {
-    let mut turns: BTreeMap<(&RunName, String), usize> = BTreeMap::new();
-    let mut sorted: Vec<&RangeView> = ready.iter().collect();
-    sorted.sort_by_key(|range| range.held);
-    let mut queue: Vec<(usize, &RangeView)> = sorted
-        .into_iter()
-        .map(|range| {
-            let location = &range.destination.location;
-            let place = format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix);
-            let turn = turns.entry((&range.run, place)).or_default();
-            *turn += 1;
-            (*turn, range)
-        })
-        .collect();
-    queue.sort_by_key(|(turn, range)| (*turn, range.held));
-    queue.into_iter().map(|(_, range)| range).collect()
 }
 
 /// What keeps an agent from ever doing a range, whatever its load.

@@ -51,7 +51,7 @@ fn session(id: u64, agent: &str, endpoints: &[&str], capacity: u32) -> SessionVi
 }
 
 fn reason(snapshot: &Snapshot) -> String {
-    place(snapshot).reasons.into_iter().map(|(_, reason)| reason).collect()
+    place(snapshot, &BTreeSet::new()).reasons.into_iter().map(|(_, reason)| reason).collect()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn busy_agents_are_no_reason() {
     busy.held = 1;
     let snapshot =
         Snapshot { sessions: vec![busy], ready: vec![range(1, 1, "cnn1")], ..Snapshot::default() };
-    let placement = place(&snapshot);
+    let placement = place(&snapshot, &BTreeSet::new());
     assert_eq!(placement.grants, []);
     assert_eq!(placement.reasons.len(), 1);
     assert_eq!(placement.reasons[0].1, "");
@@ -101,7 +101,8 @@ fn a_huge_run_does_not_starve_a_small_one() {
         ready,
         ..Snapshot::default()
     };
-    let ids: Vec<_> = place(&snapshot).grants.iter().map(|grant| grant.held.id).collect();
+    let ids: Vec<_> =
+        place(&snapshot, &BTreeSet::new()).grants.iter().map(|grant| grant.held.id).collect();
     assert_eq!(ids, [1, 200]);
 }
 
@@ -114,8 +115,11 @@ fn the_least_loaded_agent_gets_the_next_range_and_who_refused_does_not() {
     refused.refused_by = Some("b".parse().unwrap());
     let ready = vec![range(1, 1, "cnn1"), range(2, 1, "cnn1"), refused];
     let snapshot = Snapshot { sessions: vec![first, second], ready, ..Snapshot::default() };
-    let who: Vec<_> =
-        place(&snapshot).grants.iter().map(|grant| (grant.held.id, grant.session.0)).collect();
+    let who: Vec<_> = place(&snapshot, &BTreeSet::new())
+        .grants
+        .iter()
+        .map(|grant| (grant.held.id, grant.session.0))
+        .collect();
     assert_eq!(who, [(1, 2), (2, 1), (3, 1)]);
 }
 
@@ -135,7 +139,7 @@ proptest! {
             range(index as u64 + 1, *run, if *china { "cnn1" } else { "usw2" })
         }).collect();
         let snapshot = Snapshot { sessions, ready, ..Snapshot::default() };
-        let placement = place(&snapshot);
+        let placement = place(&snapshot, &BTreeSet::new());
         let mut given: Vec<_> = placement.grants.iter().map(|grant| grant.held.id).collect();
         given.sort_unstable();
         let before = given.len();
@@ -150,7 +154,7 @@ proptest! {
         shuffled.ready.reverse();
         shuffled.sessions.reverse();
         let mut grants = placement.grants;
-        let mut again = place(&shuffled).grants;
+        let mut again = place(&shuffled, &BTreeSet::new()).grants;
         grants.sort_by_key(|grant| grant.held);
         again.sort_by_key(|grant| grant.held);
         prop_assert_eq!(grants, again);
@@ -166,8 +170,8 @@ fn work_goes_only_to_agents_that_know_what_it_needs() {
         sessions: vec![session(1, "a", &["usw2", "cnn1"], 4)],
         ..Snapshot::default()
     };
-    assert!(place(&snapshot).grants.is_empty());
+    assert!(place(&snapshot, &BTreeSet::new()).grants.is_empty());
     assert!(reason(&snapshot).contains("a does not know the feature something-new; update it"));
     snapshot.sessions[0].features.push("something-new".to_owned());
-    assert_eq!(place(&snapshot).grants.len(), 1);
+    assert_eq!(place(&snapshot, &BTreeSet::new()).grants.len(), 1);
 }
