@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_COMPARE, FEATURE_DELETES,
-    FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name, Timestamp, ToAgent,
-    Watch, WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE,
+    FEATURE_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name,
+    Timestamp, ToAgent, Watch, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +52,7 @@ const FEATURES: &[&str] = &[
     FEATURE_PLAN,
     FEATURE_EVENTS,
     FEATURE_DELETES,
+    FEATURE_CAREFUL,
 ];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.

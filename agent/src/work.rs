@@ -22,6 +22,9 @@ pub trait Desk: Send + Sync + 'static {
     /// server's disk.
     async fn upload_intent(&self, key: &Key, begun: Option<&Begun>) -> Result<(), Lost>;
 
+    /// Has the one key recorded that is worked on; returns when it is on the server's disk. All before it is reported.
+    async fn suspect(&self, key: &Key) -> Result<(), Lost>;
+
     /// Proposes to end the range at `at` instead of `until`; returns when the rest is somebody else's. The worker has
     /// stopped beyond `at` before it calls.
     async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost>;
@@ -99,6 +102,10 @@ impl Desk for NoDesk {
     }
 
     async fn upload_intent(&self, _key: &Key, _begun: Option<&Begun>) -> Result<(), Lost> {
+        Err(Lost)
+    }
+
+    async fn suspect(&self, _key: &Key) -> Result<(), Lost> {
         Err(Lost)
     }
 

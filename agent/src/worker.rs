@@ -1,6 +1,7 @@
 //! Does one assignment: brings a slice of the key space in step, or aborts uploads. Speaks with the server through
 //! its desk only.
 
+mod careful;
 pub(crate) mod context;
 mod deletes;
 mod engine;

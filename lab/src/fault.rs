@@ -111,6 +111,12 @@ impl Faults {
         self.rules.iter().map(|(rule, _)| rule)
     }
 
+    /// How many requests each rule has matched, in the order of the rules.
+    #[must_use]
+    pub fn matched(&self) -> Vec<u64> {
+        self.rules.iter().map(|(_, seen)| *seen).collect()
+    }
+
     /// What strikes a request. Each rule counts the requests that match it.
     pub(crate) fn strike(&mut self, operation: &str, bucket: &str, key: &[u8]) -> Vec<Fault> {
         let Some(random) = &mut self.random else { return Vec::new() };
@@ -146,7 +152,7 @@ mod tests {
         let hits: Vec<_> = ["GetObject", "PutObject", "GetObject", "GetObject"]
             .map(|operation| faults.strike(operation, "b", b"k").len())
             .to_vec();
-        assert_eq!(hits, [0, 0, 1, 0]);
+        assert_eq!((hits, faults.matched()), (vec![0, 0, 1, 0], vec![3]));
     }
 
     #[test]

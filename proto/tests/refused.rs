@@ -414,6 +414,13 @@ fn an_assignment_that_is_not_understood_can_be_refused_by_its_id() {
     assert_eq!(told, held);
     refused::<()>(Err(problem), &["work: is of a kind this version does not know"]);
 
+    let work = Some(agent_pb::assignment::Work::Reap(agent_pb::ReapWork {}));
+    let careful = agent_pb::Assignment { careful: true, work, ..known.clone() };
+    let UnknownMessage::Assignment { problem, .. } = to_agent(careful) else {
+        panic!("must be told as an assignment")
+    };
+    refused::<()>(Err(problem), &["careful: is set, and the work is no range"]);
+
     let broken = agent_pb::Assignment {
         run: "jobs/a/runs/-".to_owned(),
         source_facts: None,

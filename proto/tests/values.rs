@@ -12,8 +12,8 @@ use s3sync_proto::model::{
     EtagKind, Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key,
     KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS,
     Name, Outcome, OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule,
-    SplitProposal, State, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan,
-    Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
+    SplitProposal, State, Suspicion, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent,
+    UploadPlan, Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -396,6 +396,9 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
         split.prop_map(FromAgent::SplitProposal),
         (held(), text()).prop_map(|(held, reason)| FromAgent::SplitDecline { held, reason }),
         upload.prop_map(FromAgent::UploadIntent),
+        (any::<u64>(), held(), key()).prop_map(|(sequence, held, key)| {
+            FromAgent::Suspicion(Suspicion { sequence, held, key })
+        }),
         (any::<u64>(), facts()).prop_map(|(sequence, facts)| FromAgent::Facts { sequence, facts }),
         Just(FromAgent::Goodbye),
         (any::<u64>(), answer()).prop_map(|(id, answer)| FromAgent::Answer { id, answer }),
@@ -446,13 +449,13 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
         compare(),
         filter(),
         vec(upload, 0..3),
-        text(),
+        (text(), any::<bool>()),
         prop_oneof![range, delete, Just(Work::Reap)],
     );
     (held(), run_name(), places, rules).prop_map(|(held, run, places, rules)| {
         let (source, destination, source_endpoint, destination_endpoint, source_facts, facts) =
             places;
-        let (compare, filter, uploads, traceparent, work) = rules;
+        let (compare, filter, uploads, (traceparent, careful), work) = rules;
         Assignment {
             held,
             run,
@@ -466,6 +469,7 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
             filter,
             uploads,
             traceparent,
+            careful: careful && matches!(work, Work::Range { .. }),
             work,
         }
     })

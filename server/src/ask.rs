@@ -118,6 +118,7 @@ impl Would<'_> {
             compare: spec.compare,
             filter: spec.filter.clone(),
             uploads: Vec::new(),
+            careful: false,
             traceparent: traceparent.to_owned(),
             work,
         })

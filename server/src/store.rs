@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
     Destination, EventBatch, Failure, FailureClass, FailureGroup, Held, Hello, Key, Location, Name,
-    QueueSpec, Run, RunName, SplitProposal, State, Timestamp, Trigger, UploadIntent, Verdict,
-    Watch, WorkError, WorkReport,
+    QueueSpec, Run, RunName, SplitProposal, State, Suspicion, Timestamp, Trigger, UploadIntent,
+    Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -241,6 +241,10 @@ pub trait Store: Send + Sync + 'static {
     /// cut into [`MAX_RANGES_PER_DESTINATION`] already.
     async fn split(&self, proposal: SplitProposal, now: Timestamp) -> Result<Verdict, Error>;
 
+    /// Records the one key that the holder of a careful range is about to work on. When holders die with it alone, the key
+    /// becomes a failure `poison` and the cursor steps over it.
+    async fn suspect(&self, suspicion: Suspicion) -> Result<Verdict, Error>;
+
     /// Records that an upload is about to begin, or its id.
     async fn upload_intent(&self, intent: UploadIntent, now: Timestamp) -> Result<Verdict, Error>;
 
@@ -413,6 +417,8 @@ pub struct RangeView {
     pub destination: Destination,
     /// The run is being cancelled: only left-over uploads are to be aborted.
     pub reap: bool,
+    /// Agents have died of it: it is done by one that does nothing else.
+    pub careful: bool,
     /// Agent that refused it lately.
     pub refused_by: Option<Name>,
 }

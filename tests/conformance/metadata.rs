@@ -156,6 +156,10 @@ impl Desk for Lenient {
         Ok(())
     }
 
+    async fn suspect(&self, _key: &Key) -> Result<(), Lost> {
+        Ok(())
+    }
+
     async fn propose_split(&self, _at: &Key, _until: Option<&Key>) -> Result<(), Lost> {
         Err(Lost)
     }
@@ -241,6 +245,7 @@ impl Place<'_> {
             compare: CompareMode::Default,
             filter: Filter::default(),
             uploads: Vec::new(),
+            careful: false,
             traceparent: String::new(),
             work: Work::Range { range: KeyRange::default(), cursor: None },
         };

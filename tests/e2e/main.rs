@@ -13,6 +13,7 @@ mod fair;
 mod kill;
 mod large;
 mod plan;
+mod poison;
 mod secrets;
 mod writers;
 

@@ -43,6 +43,10 @@ impl Desk for SessionDesk {
         self.say(Durable::UploadIntent { key: key.clone(), begun: begun.cloned() }).await
     }
 
+    async fn suspect(&self, key: &Key) -> Result<(), Lost> {
+        self.say(Durable::Suspicion(key.clone())).await
+    }
+
     async fn propose_split(&self, at: &Key, until: Option<&Key>) -> Result<(), Lost> {
         self.say(Durable::Split { at: at.clone(), until: until.cloned() }).await
     }

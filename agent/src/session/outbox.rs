@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use s3sync_proto::model::{
-    BucketFacts, EventBatch, FromAgent, Held, Key, News, Outcome, SplitProposal, UploadIntent,
-    WorkReport,
+    BucketFacts, EventBatch, FromAgent, Held, Key, News, Outcome, SplitProposal, Suspicion,
+    UploadIntent, WorkReport,
 };
 
 use crate::work::{Begun, Progress};
@@ -16,6 +16,7 @@ pub(crate) enum Durable {
     Report(Progress),
     Split { at: Key, until: Option<Key> },
     UploadIntent { key: Key, begun: Option<Begun> },
+    Suspicion(Key),
     Facts(BucketFacts),
     News(News),
 }
@@ -100,9 +101,11 @@ impl Durable {
                 Outcome::Checkpoint => false,
                 Outcome::Completed | Outcome::Yielded | Outcome::Errored(_) => true,
             },
-            Self::Split { .. } | Self::UploadIntent { .. } | Self::Facts(_) | Self::News(_) => {
-                false
-            }
+            Self::Split { .. }
+            | Self::UploadIntent { .. }
+            | Self::Suspicion(_)
+            | Self::Facts(_)
+            | Self::News(_) => false,
         }
     }
 }
@@ -135,6 +138,7 @@ fn numbered(held: Option<Held>, message: Durable, sequence: u64) -> FromAgent {
             let (held, plan) = (whose(), plan.flatten());
             FromAgent::UploadIntent(UploadIntent { sequence, held, key, upload_id, plan })
         }
+        Durable::Suspicion(key) => FromAgent::Suspicion(Suspicion { sequence, held: whose(), key }),
         Durable::Facts(facts) => FromAgent::Facts { sequence, facts },
         Durable::News(news) => FromAgent::Events(EventBatch { sequence, held: whose(), news }),
     }

@@ -25,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) compare: CompareMode,
     pub(crate) filter: Matcher,
     pub(crate) max_object: u64,
+    /// Agents have died of this work.
+    pub(crate) careful: bool,
     pub(crate) desk: Arc<dyn Desk>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) meter: Arc<Meter>,
@@ -69,6 +71,7 @@ impl Context {
             ),
             options: destination.clone(),
             compare: assignment.compare,
+            careful: assignment.careful,
             filter,
             max_object: destination_endpoint.max_object_size.unwrap_or(choose::MAX_OBJECT),
             desk,

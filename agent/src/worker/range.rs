@@ -1,6 +1,8 @@
 //! Brings one slice of the key space in step: lists both sides ahead, compares, hands differences to copies, and
 //! moves the cursor. Of named keys it looks at each by itself, in their order. One loop owns all state; everything that waits is a task that ends in an [`Event`].
 
+mod left;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+use super::careful::{Careful, Next};
 use super::context::Context;
 use crate::compare::{self, Decision, Found};
 use crate::copy::{self, Left, Task};
@@ -42,6 +45,7 @@ struct Driver {
     /// Keys to look at by name; then nothing is listed.
     named: Option<VecDeque<Key>>,
     frontier: Frontier,
+    careful: Careful,
     /// Uploads that earlier holders left open, of keys that were not come to yet.
     left: BTreeMap<Key, Left>,
     tasks: JoinSet<Event>,
@@ -109,6 +113,7 @@ impl Driver {
             merge,
             named: None,
             frontier: Frontier::default(),
+            careful: Careful::default(),
             left: BTreeMap::new(),
             tasks: JoinSet::new(),
             source: None,
@@ -132,6 +137,7 @@ impl Driver {
         loop {
             // In this order: what was joined makes room for the next pages.
             self.join();
+            self.take_care();
             self.list_ahead();
             self.report_when_due();
             if self.is_over() {
@@ -187,7 +193,11 @@ impl Driver {
     /// Decides on keys as long as both listings tell and there is room for what they need.
     fn join(&mut self) {
         let most = self.context.engine.settings.copies_per_worker;
-        while self.ending.is_none() && self.copying < most && !self.frontier.is_full() {
+        while self.ending.is_none()
+            && self.copying < most
+            && self.careful.is_free()
+            && !self.frontier.is_full()
+        {
             if let Some(named) = &mut self.named {
                 let Some(key) = named.pop_front() else { break };
                 self.look_at(key);
@@ -201,43 +211,10 @@ impl Driver {
                 None => break,
             }
         }
-        if self.ending.is_none() && self.named.is_none() && self.merge.done() {
+        let all = self.named.is_none() && self.merge.done() && self.careful.is_free();
+        if self.ending.is_none() && all {
             self.abandon_before(None);
         }
-    }
-
-    /// Settles a key that is not copied. An upload that was left open at it is aborted before.
-    fn pass_by(&mut self, key: Key, counters: Counters) {
-        if self.left.is_empty() {
-            return self.frontier.add(key, counters);
-        }
-        self.abandon_before(Some(&key));
-        match self.left.remove(&key) {
-            Some(left) => self.abandon(key, left, counters),
-            None => self.frontier.add(key, counters),
-        }
-    }
-
-    /// Aborts uploads that were left open at keys that neither side lists, below a key or to the end. The cursor waits
-    /// for that: their records go when it passes them.
-    fn abandon_before(&mut self, key: Option<&Key>) {
-        while let Some((below, left)) = self.left.pop_first() {
-            if key.is_some_and(|key| below >= *key) {
-                self.left.insert(below, left);
-                return;
-            }
-            self.abandon(below, left, Counters::default());
-        }
-    }
-
-    fn abandon(&mut self, key: Key, left: Left, counters: Counters) {
-        let ticket = self.frontier.open(key.clone());
-        let context = Arc::clone(&self.context);
-        self.copying += 1;
-        self.spawn(async move {
-            copy::abandon(&context, &key, &left).await;
-            Event::Key(ticket, Some(Settled { counters, failure: None }))
-        });
     }
 
     fn count_extra(&mut self, key: Key) {
@@ -284,18 +261,48 @@ impl Driver {
                 };
                 self.abandon_before(Some(&source.key));
                 let left = self.left.remove(&source.key);
-                let ticket = self.frontier.open(source.key.clone());
-                let context = Arc::clone(&self.context);
-                self.copying += 1;
-                self.spawn(async move {
-                    let task = Task { source, seen, ask, left };
-                    let mut settled = copy::settle(&context, task).await;
-                    if let Some(settled) = &mut settled {
-                        settled.counters += there;
-                    }
-                    Event::Key(ticket, settled)
-                });
+                let task = Task { source, seen, ask, left };
+                if self.context.careful {
+                    self.careful.come_to(task, there);
+                } else {
+                    self.copy(task, there);
+                }
             }
+        }
+    }
+
+    /// Copies a key; `there` is what is to be counted of the destination.
+    fn copy(&mut self, task: Task, there: Counters) {
+        let ticket = self.frontier.open(task.source.key.clone());
+        let context = Arc::clone(&self.context);
+        self.copying += 1;
+        self.spawn(async move {
+            if context.careful && context.desk.suspect(&task.source.key).await.is_err() {
+                return Event::Key(ticket, None);
+            }
+            let mut settled = copy::settle(&context, task).await;
+            if let Some(settled) = &mut settled {
+                settled.counters += there;
+            }
+            Event::Key(ticket, settled)
+        });
+    }
+
+    /// Careful work: when nothing else is under way and all before it is reported, the next key is worked on.
+    fn take_care(&mut self) {
+        if self.ending.is_some() || self.copying > 0 || self.reporting {
+            return;
+        }
+        if self.frontier.reportable() > 0 {
+            if self.careful.is_free() {
+                return;
+            }
+            return self.report();
+        }
+        match self.careful.next() {
+            Some(Next::Key(task, there)) => self.copy(*task, there),
+            Some(Next::Enough) => self.end_with(Outcome::Yielded),
+            None => {}
         }
     }
 
@@ -380,9 +387,12 @@ impl Driver {
         let due = keys >= settings.checkpoint_keys
             || self.frontier.report_is_full()
             || (keys > 0 && self.last_report.elapsed() >= settings.checkpoint_every);
-        if self.reporting || !due {
-            return;
+        if !self.reporting && due {
+            self.report();
         }
+    }
+
+    fn report(&mut self) {
         if let Some(progress) = self.progress(Outcome::Checkpoint) {
             let context = Arc::clone(&self.context);
             self.reporting = true;
@@ -408,7 +418,7 @@ impl Driver {
         let (Some(first), Some(listed)) = (self.first.clone(), listed) else {
             return self.context.desk.decline_split("nothing is listed yet").await;
         };
-        if self.ending.is_some() || self.merge.ended(Lane::Source) {
+        if self.ending.is_some() || self.context.careful || self.merge.ended(Lane::Source) {
             return self.context.desk.decline_split("little is left").await;
         }
         self.splitting = true;
@@ -464,7 +474,7 @@ impl Driver {
             Some(_) => self.tasks.is_empty(),
             None => {
                 let fed = self.named.as_ref().map_or_else(|| self.merge.done(), VecDeque::is_empty);
-                let settled = fed && self.copying == 0;
+                let settled = fed && self.copying == 0 && self.careful.is_free();
                 settled && !self.splitting && !self.reporting
             }
         }

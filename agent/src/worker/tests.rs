@@ -1,5 +1,6 @@
 //! Workers against buckets in memory: whatever fails and whoever writes in between, destinations end equal.
 
+mod careful;
 mod changes;
 mod compare;
 mod desk;
@@ -57,6 +58,7 @@ struct Bench {
     compare: CompareMode,
     filter: Filter,
     orders: Option<Orders>,
+    careful: bool,
 }
 
 fn name(text: &str) -> Name {
@@ -98,6 +100,7 @@ impl Bench {
             compare: CompareMode::Default,
             filter: Filter::default(),
             orders: None,
+            careful: false,
         }
     }
 
@@ -124,6 +127,7 @@ impl Bench {
             compare: self.compare,
             filter: self.filter.clone(),
             uploads,
+            careful: self.careful,
             traceparent: String::new(),
             work,
         }

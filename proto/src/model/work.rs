@@ -36,6 +36,8 @@ pub enum FromAgent {
     },
     /// A multipart upload is about to begin, or has. Answered by an [`Ack`].
     UploadIntent(UploadIntent),
+    /// The one key that is worked on. Answered by an [`Ack`].
+    Suspicion(Suspicion),
     /// Something was learned of a bucket. Answered by an [`Ack`].
     Facts {
         /// Number of the message.
@@ -190,6 +192,8 @@ pub struct Assignment {
     pub uploads: Vec<Upload>,
     /// W3C trace context of the run; may be empty.
     pub traceparent: String,
+    /// Keys are worked on one at a time, each named by a [`Suspicion`] before.
+    pub careful: bool,
     /// What to do.
     pub work: Work,
 }
@@ -209,6 +213,9 @@ pub const MAX_DELETING: usize = 500;
 
 /// Name of the feature of agents that compare stored checksums and what objects carry.
 pub const FEATURE_COMPARE: &str = "compare";
+
+/// Name of the feature of agents that can work on one key at a time and name it before.
+pub const FEATURE_CAREFUL: &str = "careful";
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,6 +353,17 @@ pub struct UploadIntent {
     pub upload_id: Option<String>,
     /// What the upload is to become.
     pub plan: Option<UploadPlan>,
+}
+
+/// The one key of careful work that is about to be worked on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspicion {
+    /// Number of the message.
+    pub sequence: u64,
+    /// Which assignment.
+    pub held: Held,
+    /// Key without prefix.
+    pub key: Key,
 }
 
 /// A durable message was handled.

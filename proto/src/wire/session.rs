@@ -7,8 +7,8 @@ use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from
 use crate::model::{
     Ack, Assignment, BucketFacts, Extras, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
     MAX_DELETE_SAMPLES, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
-    MAX_PARTS, Outcome, SplitProposal, State, ToAgent, Upload, UploadIntent, UploadPlan, Verdict,
-    Welcome, Work, WorkReport,
+    MAX_PARTS, Outcome, SplitProposal, State, Suspicion, ToAgent, Upload, UploadIntent, UploadPlan,
+    Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -71,6 +71,7 @@ pub fn from_agent(request: pb::OpenSessionRequest) -> Result<FromAgent, UnknownM
             FromAgent::SplitDecline { held: Held { id: assignment_id, epoch }, reason }
         }
         Message::UploadIntent(message) => FromAgent::UploadIntent(upload_intent(message)?),
+        Message::Suspicion(message) => FromAgent::Suspicion(suspicion(message)?),
         Message::Facts(pb::FactsReport { sequence, facts }) => {
             let mut problems = Problems::default();
             let facts = self::facts("facts", facts, &mut problems);
@@ -223,6 +224,14 @@ fn upload_intent(message: pb::UploadIntent) -> Result<UploadIntent, Invalid> {
     }))
 }
 
+fn suspicion(message: pb::Suspicion) -> Result<Suspicion, Invalid> {
+    let pb::Suspicion { sequence, assignment_id, epoch, key } = message;
+    let mut problems = Problems::default();
+    let key = self::key("key", key, &mut problems);
+    let held = Held { id: assignment_id, epoch };
+    problems.finish(key.map(|key| Suspicion { sequence, held, key }))
+}
+
 /// A message of the server.
 ///
 /// # Errors
@@ -329,6 +338,7 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         filter,
         uploads,
         traceparent,
+        careful,
         work,
     } = message;
     let mut problems = Problems::default();
@@ -353,6 +363,9 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         .map(|(index, one)| upload(&format!("uploads[{index}]"), one, &mut problems))
         .collect();
     let work = self::work(work, &mut problems);
+    if careful && work.as_ref().is_some_and(|work| !matches!(work, Work::Range { .. })) {
+        problems.add("careful", "is set, and the work is no range");
+    }
     let assignment = || {
         Some(Assignment {
             held: Held { id: assignment_id, epoch },
@@ -367,6 +380,7 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
             filter,
             uploads: uploads.into_iter().collect::<Option<_>>()?,
             traceparent,
+            careful,
             work: work?,
         })
     };

@@ -6,8 +6,8 @@ use super::{
     job, time_to,
 };
 use crate::model::{
-    Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, ToAgent,
-    Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, Suspicion,
+    ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -55,6 +55,10 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
                 upload_id: upload_id.unwrap_or_default(),
                 plan: plan.map(upload_plan),
             })
+        }
+        FromAgent::Suspicion(Suspicion { sequence, held, key }) => {
+            let (assignment_id, epoch, key) = (held.id, held.epoch, key.into_bytes());
+            Message::Suspicion(pb::Suspicion { sequence, assignment_id, epoch, key })
         }
         FromAgent::Facts { sequence, facts } => {
             Message::Facts(pb::FactsReport { sequence, facts: Some(facts_to(facts)) })
@@ -189,6 +193,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         filter,
         uploads,
         traceparent,
+        careful,
         work,
     } = assignment;
     let upload = |Upload { key, upload_id, intent, plan }| pb::Upload {
@@ -223,6 +228,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         filter: Some(job::filter_to(filter)),
         uploads: uploads.into_iter().map(upload).collect(),
         traceparent,
+        careful,
         work: Some(work),
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, Answer, FEATURE_ASK, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENTS, FEATURE_KEYS,
-    FEATURE_PLAN, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent,
-    Verdict, Welcome, WorkError,
+    Ack, Answer, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENTS,
+    FEATURE_KEYS, FEATURE_PLAN, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State,
+    ToAgent, Verdict, Welcome, WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -34,6 +34,7 @@ const FEATURES: &[&str] = &[
     FEATURE_PLAN,
     FEATURE_EVENTS,
     FEATURE_DELETES,
+    FEATURE_CAREFUL,
 ];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -215,6 +216,10 @@ impl Session {
             FromAgent::UploadIntent(intent) => {
                 let sequence = intent.sequence;
                 self.answer(sequence, store.upload_intent(intent, now).await).await
+            }
+            FromAgent::Suspicion(suspicion) => {
+                let sequence = suspicion.sequence;
+                self.answer(sequence, store.suspect(suspicion).await).await
             }
             FromAgent::Facts { sequence, facts } => {
                 let learned = store.learn(facts).await.map(|()| Verdict::Applied);

@@ -88,8 +88,9 @@ pub fn yields(
     let mut candidates: Vec<&LeasedView> = snapshot
         .leased
         .iter()
-        // Works on named keys are short.
-        .filter(|leased| !leaving(leased) && leased.range.kind != WorkKind::Keys)
+        // Works on named keys are short, and careful work must find what kills.
+        .filter(|leased| leased.range.kind != WorkKind::Keys && !leased.range.careful)
+        .filter(|leased| !leaving(leased))
         .collect();
     let mut chosen = Vec::new();
     let mut in_vain: BTreeSet<(&RunName, Place<'_>)> = BTreeSet::new();

@@ -25,6 +25,7 @@ fn range(id: u64, run: u64) -> RangeView {
             encryption: None,
         },
         reap: false,
+        careful: false,
         refused_by: None,
     }
 }

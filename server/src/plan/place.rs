@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use s3sync_proto::model::{FEATURE_EVENTS, FEATURE_KEYS, Location, RunName, SPARE_KEY_WORKS, Verb};
+use s3sync_proto::model::{
+    FEATURE_CAREFUL, FEATURE_EVENTS, FEATURE_KEYS, Location, RunName, SPARE_KEY_WORKS, Verb,
+};
 
 use super::fair::in_turns;
-use crate::store::{Grant, RangeView, SessionView, Snapshot, WorkKind};
+use crate::store::{Grant, RangeView, SessionId, SessionView, Snapshot, WorkKind};
 
 /// Longest explanation, in characters.
 const MAX_REASON: usize = 400;
@@ -19,8 +21,15 @@ pub struct Placement {
     pub reasons: Vec<(RunName, String)>,
 }
 
+/// Sessions that get nothing: they do careful work, which nothing else may be beside. When their agent dies it was that.
+pub(super) fn careful(snapshot: &Snapshot) -> BTreeSet<SessionId> {
+    let careful = snapshot.leased.iter().filter(|leased| leased.range.careful);
+    careful.map(|leased| leased.session).collect()
+}
+
 /// Decides over the ready ranges of a snapshot, in the order of turns: those of the run that holds least come first. Of the
-/// agents that can, the least loaded gets the range.
+/// agents that can, the least loaded gets the range. Careful work comes before: an agent that holds something is kept free
+/// for it until it holds nothing.
 #[must_use]
 pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
     let mut held: BTreeMap<_, u32> =
@@ -29,16 +38,28 @@ pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
     let mut stuck: BTreeMap<&RunName, String> = BTreeMap::new();
     let mut moving: BTreeSet<&RunName> =
         snapshot.leased.iter().map(|leased| &leased.range.run).collect();
-    for range in in_turns(snapshot, lately) {
+    let mut taken = careful(snapshot);
+    let (first, then): (Vec<_>, Vec<_>) =
+        in_turns(snapshot, lately).into_iter().partition(|range| range.careful);
+    for range in first.into_iter().chain(then) {
         let able: Vec<_> =
             snapshot.sessions.iter().filter(|session| obstacle(session, range).is_none()).collect();
         let free = |session: &&&SessionView| {
             let refused = range.refused_by.as_ref() == Some(&session.agent);
-            !session.draining && !refused && held[&session.session] < room(session, range.kind)
+            let room = held[&session.session] < room(session, range.kind) || range.careful;
+            let room = room && session.capacity > 0 && !taken.contains(&session.session);
+            !session.draining && !refused && room
         };
         let least_loaded = |session: &&&SessionView| (held[&session.session], session.session);
         match able.iter().filter(free).min_by_key(least_loaded) {
+            Some(session) if range.careful && held[&session.session] > 0 => {
+                taken.insert(session.session);
+                moving.insert(&range.run);
+            }
             Some(session) => {
+                if range.careful {
+                    taken.insert(session.session);
+                }
                 placement.grants.push(Grant { held: range.held, session: session.session });
                 *held.entry(session.session).or_default() += 1;
                 moving.insert(&range.run);
@@ -71,7 +92,8 @@ fn room(session: &SessionView, kind: WorkKind) -> u32 {
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
     let of_kind = match range.kind {
         WorkKind::Keys => Some(FEATURE_KEYS),
-        WorkKind::Range | WorkKind::Count | WorkKind::Delete => None,
+        WorkKind::Range => range.careful.then_some(FEATURE_CAREFUL),
+        WorkKind::Count | WorkKind::Delete => None,
     };
     // Uploads are aborted in the same way whatever the work was.
     let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);

@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use s3sync_proto::model::{AgentEndpoint, AllowRule, Destination, FEATURE_KEYS, Held, Location};
 
 use super::*;
-use crate::store::SessionId;
-use crate::store::WorkKind;
+use crate::store::{LeasedView, SessionId, WorkKind};
 
 fn location(endpoint: &str, bucket: &str) -> Location {
     Location { endpoint: endpoint.parse().unwrap(), bucket: bucket.into(), prefix: "p/".into() }
@@ -27,6 +26,7 @@ fn range(id: u64, run: u64, endpoint: &str) -> RangeView {
             encryption: None,
         },
         reap: false,
+        careful: false,
         refused_by: None,
     }
 }
@@ -78,6 +78,44 @@ fn what_nobody_can_do_is_explained_by_what_each_lacks() {
         "no agent can do this work: agent-1 has not the label region=cn-north-1; agent-2 lacks a credential for cnn1; \
          agent-3 does not allow list in cnn1:destination/p/"
     );
+}
+
+#[test]
+fn careful_work_goes_to_an_agent_that_holds_nothing_and_keeps_it_so() {
+    let dangerous = RangeView { careful: true, ..range(9, 1, "cnn1") };
+    let able = |id, agent| {
+        let session = session(id, agent, &["usw2", "cnn1"], 4);
+        SessionView { features: vec![FEATURE_CAREFUL.to_owned()], ..session }
+    };
+    let busy = SessionView { held: 1, ..able(1, "a") };
+    let busier = SessionView { held: 2, ..able(2, "b") };
+    let grants = |sessions: &[&SessionView], leased: Vec<LeasedView>| -> Vec<(u64, u64)> {
+        let sessions = sessions.iter().map(|one| (*one).clone()).collect();
+        let ready = vec![range(1, 1, "cnn1"), range(2, 1, "cnn1"), dangerous.clone()];
+        let snapshot = Snapshot { sessions, ready, leased, ..Snapshot::default() };
+        let placement = place(&snapshot, &BTreeSet::new());
+        placement.grants.iter().map(|grant| (grant.held.id, grant.session.0)).collect()
+    };
+    // Nobody is free: the least busy is kept from getting more.
+    assert_eq!(grants(&[&busy, &busier], Vec::new()), [(1, 2), (2, 2)]);
+    // Who is free gets it, and nothing beside.
+    assert_eq!(grants(&[&able(3, "c"), &busy], Vec::new()), [(9, 3), (1, 1), (2, 1)]);
+    assert_eq!(grants(&[&able(3, "c")], Vec::new()), [(9, 3)]);
+    // Who has such work gets nothing, and is not asked to let others cut for it.
+    let leased = LeasedView {
+        range: dangerous.clone(),
+        session: SessionId(4),
+        since: s3sync_proto::model::Timestamp::from_micros(0),
+        revoke: false,
+        siblings: 1,
+    };
+    let careful = SessionView { held: 1, ..able(4, "d") };
+    assert_eq!(grants(&[&careful], vec![leased]), []);
+    // Not to one that does not know it.
+    let old = session(5, "e", &["usw2", "cnn1"], 4);
+    let snapshot =
+        Snapshot { sessions: vec![old], ready: vec![dangerous.clone()], ..Snapshot::default() };
+    assert!(reason(&snapshot).contains("does not know the feature careful; update it"));
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use s3sync_proto::model::Held;
 
-use super::place::obstacle;
-use crate::store::{LeasedView, MAX_RANGES_PER_DESTINATION, SessionId, Snapshot, WorkKind};
+use super::place::{careful, obstacle};
+use crate::store::{
+    LeasedView, MAX_RANGES_PER_DESTINATION, SessionId, SessionView, Snapshot, WorkKind,
+};
 
 /// Most requests of one turn; each costs the holder a few LIST requests.
 pub const MAX_SPLIT_REQUESTS: usize = 32;
@@ -19,14 +21,16 @@ pub fn splits(snapshot: &Snapshot, quiet: &BTreeSet<Held>) -> Vec<(SessionId, He
     let mut candidates: Vec<&LeasedView> = snapshot
         .leased
         .iter()
-        .filter(|leased| leased.range.kind == WorkKind::Range)
+        .filter(|leased| leased.range.kind == WorkKind::Range && !leased.range.careful)
         .filter(|leased| !leased.revoke && leased.siblings < MAX_RANGES_PER_DESTINATION)
         .filter(|leased| !quiet.contains(&leased.range.held))
         .collect();
     candidates.sort_by_key(|leased| (leased.siblings, leased.since, leased.range.held));
     let mut requests = Vec::new();
     let mut asked = BTreeSet::new();
-    for session in snapshot.sessions.iter().filter(|session| !session.draining) {
+    let careful = careful(snapshot);
+    let takes = |session: &&SessionView| !session.draining && !careful.contains(&session.session);
+    for session in snapshot.sessions.iter().filter(takes) {
         let waiting = snapshot.ready.iter().any(|range| obstacle(session, range).is_none());
         if waiting {
             continue;

@@ -26,6 +26,7 @@ fn range(id: u64) -> RangeView {
             encryption: None,
         },
         reap: false,
+        careful: false,
         refused_by: None,
     }
 }

@@ -20,6 +20,7 @@ mod retry;
 mod runs;
 mod schedules;
 mod sessions;
+mod suspects;
 mod work;
 
 use std::pin::Pin;
@@ -76,6 +77,9 @@ const CASES: &[Case] = &[
         Box::pin(work::uploads(b))
     }),
     ("the next holder is told what uploads are to become", |b| Box::pin(work::plans_of_uploads(b))),
+    ("a key that kills each agent alone is given up", |b| Box::pin(suspects::poison(b))),
+    ("agents that die of something else blame no key", |b| Box::pin(suspects::other_reasons(b))),
+    ("a key that is settled is not suspected", |b| Box::pin(suspects::named_late(b))),
     ("each destination has its own ranges", |b| Box::pin(work::destinations(b))),
     ("a cut makes two ranges, once", |b| Box::pin(cuts::twice(b))),
     ("a cut whose proposal was lost loses no key", |b| Box::pin(cuts::lost(b))),

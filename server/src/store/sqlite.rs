@@ -17,6 +17,7 @@ mod row;
 mod runs;
 mod schedules;
 mod sessions;
+mod suspects;
 mod watches;
 mod work;
 
@@ -26,8 +27,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
     Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
-    FailureClass, FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Timestamp,
-    UploadIntent, Verdict, Watch, WorkError, WorkReport,
+    FailureClass, FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Suspicion,
+    Timestamp, UploadIntent, Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -334,6 +335,10 @@ impl Store for Sqlite {
 
     async fn split(&self, proposal: SplitProposal, now: Timestamp) -> Result<Verdict, Error> {
         self.write(move |db| work::split(db, &proposal, now)).await
+    }
+
+    async fn suspect(&self, suspicion: Suspicion) -> Result<Verdict, Error> {
+        self.write(move |db| suspects::named(db, &suspicion)).await
     }
 
     async fn upload_intent(&self, intent: UploadIntent, now: Timestamp) -> Result<Verdict, Error> {

@@ -398,6 +398,7 @@ pub(super) fn assignment(held: Held) -> Assignment {
         compare: CompareMode::default(),
         filter: Filter::default(),
         uploads: Vec::new(),
+        careful: false,
         traceparent: String::new(),
         work: Work::Range { range: KeyRange { after: None, until: None }, cursor: None },
     }

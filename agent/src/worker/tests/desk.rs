@@ -32,6 +32,8 @@ pub(super) struct Recorded {
     pub(super) declined: Vec<String>,
     pub(super) facts: Vec<BucketFacts>,
     pub(super) lost: bool,
+    /// Keys that were named, and how many were reported before.
+    pub(super) suspects: Vec<(Key, u64)>,
 }
 
 impl Recorder {
@@ -84,6 +86,14 @@ impl Desk for Recorder {
             }
             let upload = Upload { key: key.clone(), upload_id, intent, plan: plan.flatten() };
             recorded.uploads.entry((key.clone(), id)).or_insert(upload);
+        })
+    }
+
+    async fn suspect(&self, key: &Key) -> Result<(), Lost> {
+        tokio::task::yield_now().await;
+        self.ask(|recorded| {
+            assert!(recorded.cursor.as_ref() < Some(key), "it is ahead of the cursor");
+            recorded.suspects.push((key.clone(), recorded.counters.listed));
         })
     }
 

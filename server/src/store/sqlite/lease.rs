@@ -15,6 +15,7 @@ use super::row::{
     CANCELLING, EVENTS, int, key, name, parse, range, ranges_of, time, touch_run, uint, uint32,
     word,
 };
+use super::suspects::{CAREFUL, LOST_TOGETHER};
 use super::{deletes, keys, runs, sessions, watches};
 use crate::plan::needs;
 use crate::store::{
@@ -92,6 +93,7 @@ struct ViewRow {
     /// What is left is to be counted before anything more is deleted.
     recount: bool,
     kind: WorkKind,
+    careful: bool,
     refused_by: Option<String>,
     refused_until: Timestamp,
 }
@@ -115,6 +117,7 @@ fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
             (None, deletes::DELETE | deletes::COUNT) => WorkKind::Count,
             (None, _) => WorkKind::Range,
         },
+        careful: row.get("careful")?,
         refused_by: row.get("refused_by")?,
         refused_until: time(row, "refused_until")?,
     })
@@ -143,6 +146,7 @@ fn view(
         source: spec.source.clone(),
         destination,
         reap: row.cancelling,
+        careful: row.careful && !row.cancelling,
         refused_by,
     })
 }
@@ -154,14 +158,15 @@ fn ready(
     now: Timestamp,
     specs: &mut Specs,
 ) -> Result<Vec<RangeView>, Error> {
-    let mut statement = db.prepare_cached(
+    let mut statement = db.prepare_cached(&format!(
         "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until, mode,
                 (SELECT stage FROM run_deletes WHERE run_deletes.run = ranges.run) AS stage,
+                {CAREFUL},
                 ROW_NUMBER() OVER (PARTITION BY run, destination ORDER BY ranges.id) AS turn
          FROM ranges JOIN runs ON runs.id = run
          WHERE ranges.state = 0 AND not_before <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
          ORDER BY turn, ranges.id LIMIT ?2",
-    )?;
+    ))?;
     let rows: Vec<ViewRow> = statement
         .query_map(params![now.as_micros(), limit], view_row)?
         .collect::<Result<_, _>>()?;
@@ -169,11 +174,11 @@ fn ready(
 }
 
 fn leased(db: &Connection, now: Timestamp, specs: &mut Specs) -> Result<Vec<LeasedView>, Error> {
-    let mut statement = db.prepare_cached(
+    let mut statement = db.prepare_cached(&format!(
         "SELECT ranges.id, epoch, run, destination, pool, job, number, runs.state AS run_state, refused_by, refused_until, mode,
-                (SELECT stage FROM run_deletes WHERE run_deletes.run = ranges.run) AS stage, session, leased_at
+                (SELECT stage FROM run_deletes WHERE run_deletes.run = ranges.run) AS stage, {CAREFUL}, session, leased_at
          FROM ranges JOIN runs ON runs.id = run WHERE ranges.state = 1 AND session IS NOT NULL ORDER BY ranges.id",
-    )?;
+    ))?;
     let rows: Vec<(ViewRow, i64, i64)> = statement
         .query_map([], |row| {
             let leased_at: Option<i64> = row.get("leased_at")?;
@@ -248,9 +253,9 @@ fn assignment(
     now: Timestamp,
     specs: &mut Specs,
 ) -> Result<Option<Assignment>, Error> {
-    let sql = "SELECT run, destination, after, until, cursor, pool, job, number, runs.state AS run_state, traceparent, trigger
+    let sql = "SELECT run, destination, after, until, cursor, pool, job, number, runs.state AS run_state, traceparent, trigger, lost
                FROM ranges JOIN runs ON runs.id = run WHERE ranges.id = ?1";
-    let (run, destination, range, cursor, (pool, events), job, number, state, traceparent) =
+    let (run, destination, range, cursor, (pool, events), job, number, state, (traceparent, lost)) =
         db.prepare_cached(sql)?.query_row([int(held.id)], |row| {
             let range = KeyRange { after: key(row, "after")?, until: key(row, "until")? };
             let (run, destination): (i64, i64) = (row.get("run")?, row.get("destination")?);
@@ -262,7 +267,8 @@ fn assignment(
             );
             let (cursor, pool): (_, Option<i64>) = (key(row, "cursor")?, row.get("pool")?);
             let pool = (pool, row.get::<_, String>("trigger")? == EVENTS);
-            Ok((run, destination, range, cursor, pool, texts.0, texts.1, texts.2, texts.3))
+            let last = (texts.3, row.get::<_, i64>("lost")?);
+            Ok((run, destination, range, cursor, pool, texts.0, texts.1, texts.2, last))
         })?;
     let work = match pool {
         _ if state == CANCELLING => Work::Reap,
@@ -307,6 +313,7 @@ fn assignment(
         filter: spec.filter.clone(),
         uploads: uploads(db, held)?,
         traceparent,
+        careful: lost >= LOST_TOGETHER && matches!(work, Work::Range { .. }),
         work,
     }))
 }

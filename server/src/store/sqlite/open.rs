@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0010_audit.sql"),
     include_str!("../../../migrations/0060_events.sql"),
     include_str!("../../../migrations/0011_deletes.sql"),
+    include_str!("../../../migrations/0070_suspects.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{deletes, events, keys, pause, runs, watches};
+use super::{deletes, events, keys, pause, runs, suspects, watches};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -68,6 +68,7 @@ pub(super) fn apply(
         Outcome::Completed => complete(db, &row, report.cursor.as_ref(), now)?,
         Outcome::Yielded => {
             set_cursor(db, &row, report.cursor.as_ref())?;
+            suspects::cleared(db, row.id)?;
             let_go(db, row.id, LetGo::NewEpoch)?;
         }
         Outcome::Errored(error) => {
@@ -248,7 +249,7 @@ fn set_cursor(db: &Connection, row: &RangeRow, cursor: Option<&Key>) -> Result<(
     }
     db.prepare_cached("UPDATE ranges SET cursor = ?2, attempts = 0 WHERE id = ?1")?
         .execute(params![row.id, blob(cursor)])?;
-    Ok(())
+    suspects::moved(db, row.id, cursor)
 }
 
 /// A completion closes the range only if it covered the bound the range has now; else it is a cursor.
