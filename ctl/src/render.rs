@@ -1,6 +1,7 @@
 //! How resources are printed. Pure but for the time now, which ages are counted from.
 
 mod audit;
+mod events;
 mod explain;
 mod facts;
 mod failures;

@@ -31,9 +31,9 @@ pub use audit::{
 pub use counters::Counters;
 pub use endpoint::{BucketFacts, Endpoint, EndpointSpec, EtagKind};
 pub use events::{
-    EventBatch, EventKind, FEATURE_EVENTS, MAX_EVENT_BYTES_PER_BATCH, MAX_EVENTS_PER_BATCH,
-    MAX_UNREADABLE_PER_BATCH, News, ObjectEvent, QueueState, SPARE_KEY_WORKS, UnreadableMessage,
-    Watch,
+    Dirty, EventBatch, EventKind, FEATURE_EVENTS, Following, Gap, MAX_EVENT_BYTES_PER_BATCH,
+    MAX_EVENTS_PER_BATCH, MAX_UNREADABLE_PER_BATCH, News, ObjectEvent, QueueState, QueueStatus,
+    SPARE_KEY_WORKS, UnreadableMessage, Watch,
 };
 pub use failure::{Failure, FailureClass, FailureGroup, WorkError};
 pub use filter::{KeyMatch, MAX_PATTERN_BYTES, MAX_PATTERNS, Matcher, pattern_problem};

@@ -17,6 +17,7 @@ mod queue;
 mod run;
 mod session;
 mod session_out;
+mod status;
 
 pub use agent::{agent_from, agent_to};
 pub use ask::{probed_from, probed_to};

@@ -11,9 +11,9 @@ use s3sync_proto::model::{
     DeleteShare, DeleteWork, Destination, DestinationProgress, Encryption, Endpoint, EndpointSpec,
     EtagKind, Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key,
     KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS,
-    Name, Outcome, OverlapPolicy, Queue, QueueSpec, Run, RunName, RunState, Schedule,
-    SplitProposal, State, Suspicion, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent,
-    UploadPlan, Verb, Verdict, Warning, Welcome, Work, WorkError, WorkReport,
+    Name, Outcome, OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State,
+    Suspicion, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb,
+    Verdict, Warning, Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -22,6 +22,7 @@ mod job;
 
 use ask::{answer, question};
 pub(crate) use ask::{difference, endpoint_probe, explanation, job_plan};
+pub(crate) use events::queue;
 use events::{batch, watch};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
@@ -147,17 +148,6 @@ pub(crate) fn audit_entry() -> impl Strategy<Value = AuditEntry> {
             ended,
         },
     )
-}
-
-pub(crate) fn queue() -> impl Strategy<Value = Queue> {
-    (name(), "https://[a-z.]{1,20}[a-z]/[0-9]{12}/[a-z]{1,9}", name(), text(), time(), time())
-        .prop_map(|(name, url, endpoint, etag, created, updated)| Queue {
-            name,
-            spec: QueueSpec { url, endpoint },
-            etag,
-            created,
-            updated,
-        })
 }
 
 pub(crate) fn counters() -> impl Strategy<Value = Counters> {

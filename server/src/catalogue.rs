@@ -114,7 +114,14 @@ impl Editor {
         self.change(change, &options, now, check).await?;
         if options.validate_only {
             let name = name.clone();
-            return Ok(Queue { name, spec, etag: String::new(), created: now, updated: now });
+            return Ok(Queue {
+                name,
+                spec,
+                etag: String::new(),
+                created: now,
+                updated: now,
+                status: None,
+            });
         }
         self.catalogue().await?.queues.remove(name).ok_or(Refused::Missing)
     }
@@ -154,6 +161,7 @@ impl Editor {
                 updated,
                 latest_run,
                 next_starts: Vec::new(),
+                following: None,
                 warnings,
             });
         }

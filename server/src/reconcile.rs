@@ -86,7 +86,9 @@ impl Reconcile {
         for run in store.start_due(MAX_STARTS, now).await? {
             tracing::info!(%run, "a run was started by its schedule");
         }
-        store.tend_events(now).await?;
+        for run in store.tend_events(now).await? {
+            tracing::info!(%run, "a run was started, since events are missing");
+        }
         let mut snapshot = store.snapshot(MAX_READY, now).await?;
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
         // would wait there for as long.

@@ -16,9 +16,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
-    Destination, EventBatch, Failure, FailureClass, FailureGroup, Held, Hello, Key, Location, Name,
-    QueueSpec, Run, RunName, SplitProposal, State, Suspicion, Timestamp, Trigger, UploadIntent,
-    Verdict, Watch, WorkError, WorkReport,
+    Destination, EventBatch, Failure, FailureClass, FailureGroup, Following, Held, Hello, Key,
+    Location, Name, QueueSpec, QueueStatus, Run, RunName, SplitProposal, State, Suspicion,
+    Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -40,6 +40,10 @@ pub const MAX_KEY_WORKS_PER_DESTINATION: usize = 8;
 
 /// Most keys that a work of a run of events takes: one that is slow keeps few others waiting.
 pub const MAX_EVENT_KEYS_PER_WORK: usize = 100;
+
+/// Most keys of a destination that wait to be looked at for events (DESIGN, decision 2). Beyond it they are dropped, and a
+/// scan looks at everything.
+pub const MAX_DIRTY_KEYS_PER_DESTINATION: u64 = 250_000;
 
 /// How long a request id is remembered.
 pub const REQUEST_ID_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -267,9 +271,15 @@ pub trait Store: Send + Sync + 'static {
     /// concerns. A batch that comes again marks again, which costs a look and does no harm.
     async fn take_events(&self, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error>;
 
-    /// Does what time brings to events: keys that were put off get work, runs of events are replaced daily. Costs a read
-    /// when nothing is due.
-    async fn tend_events(&self, now: Timestamp) -> Result<(), Error>;
+    /// Does what time brings to events: keys that were put off get work, runs of events are replaced daily, and where events
+    /// are missing a scan begins. Returns such scans. Costs a read when nothing is due.
+    async fn tend_events(&self, now: Timestamp) -> Result<Vec<RunName>, Error>;
+
+    /// How a job's events stand; `None` when it follows none.
+    async fn following(&self, job: &Name) -> Result<Option<Following>, Error>;
+
+    /// How it stands with receiving from a queue; `None` when no job names it.
+    async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error>;
 
     /// Forgets all that is known of these buckets of an endpoint, and records `facts` of them instead.
     async fn relearn(

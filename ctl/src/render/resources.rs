@@ -1,15 +1,16 @@
 //! What each kind shows.
 
 use s3sync_proto::model::{
-    Agent, AgentState, CompareMode, Counters, DeleteMode, Endpoint, Filter, Job, Location, Queue,
-    Run, RunName, RunState, Timing, Trigger,
+    Agent, AgentState, CompareMode, Counters, DeleteMode, Endpoint, Filter, Job, Location, Run,
+    RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
 use super::Show;
+use super::events::{following_lines, lag};
 use super::facts::bucket_facts;
 use super::text::{age, count, labels, now, size, span, time, until};
-use crate::manifest::{endpoint_document, job_document, queue_document};
+use crate::manifest::{endpoint_document, job_document};
 
 /// A run as people name it.
 pub(crate) fn run_label(name: &RunName) -> String {
@@ -199,7 +200,7 @@ impl Show for Job {
     const PLURAL: &'static str = "jobs";
     const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
         &["JOB", "SOURCE", "DESTINATIONS", "SCHEDULE", "NEXT", "LAST RUN"],
-        &["DELETES", "GENERATION", "AGE"],
+        &["DELETES", "LAG", "GENERATION", "AGE"],
     );
 
     fn row(&self) -> Vec<String> {
@@ -213,6 +214,7 @@ impl Show for Job {
             self.next_starts.first().map_or_else(|| "-".to_owned(), |next| until(*next, now())),
             self.latest_run.as_ref().map_or_else(|| "-".to_owned(), run_label),
             deletes(self).to_owned(),
+            self.following.as_ref().map_or_else(|| "-".to_owned(), |one| lag(one, now())),
             self.generation.to_string(),
             age(self.created, now()),
         ]
@@ -249,6 +251,9 @@ impl Show for Job {
         for (index, next) in self.next_starts.iter().enumerate() {
             let label = if index == 0 { "next" } else { "then" };
             lines.push(line(label, time(Some(*next))));
+        }
+        if let Some(following) = &self.following {
+            lines.extend(following_lines(following, now()));
         }
         for warning in &self.warnings {
             lines.push(line("warning", format!("{}: {}", warning.field, warning.description)));
@@ -330,32 +335,6 @@ impl Show for Endpoint {
 
     fn document(&self) -> Value {
         endpoint_document(&self.name, &self.spec)
-    }
-}
-
-impl Show for Queue {
-    const PLURAL: &'static str = "queues";
-    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
-        (&["QUEUE", "ENDPOINT", "URL"], &["AGE"]);
-
-    fn row(&self) -> Vec<String> {
-        let Self { name, spec, etag: _, created, updated: _ } = self;
-        vec![name.to_string(), spec.endpoint.to_string(), spec.url.clone(), age(*created, now())]
-    }
-
-    fn details(&self) -> Vec<(String, String)> {
-        let line = |label: &str, value: String| (label.to_owned(), value);
-        vec![
-            line("queue", self.name.to_string()),
-            line("url", self.spec.url.clone()),
-            line("read by", format!("the credential of endpoint {}", self.spec.endpoint)),
-            line("created", time(Some(self.created))),
-            line("updated", time(Some(self.updated))),
-        ]
-    }
-
-    fn document(&self) -> Value {
-        queue_document(&self.name, &self.spec)
     }
 }
 

@@ -213,19 +213,7 @@ impl ApiClient {
         precondition: Precondition,
         options: WriteOptions,
     ) -> Result<Job, ApiError> {
-        let model = Job {
-            name: name.clone(),
-            uid: String::new(),
-            spec: spec.clone(),
-            etag: String::new(),
-            generation: 0,
-            created: crate::model::Timestamp::default(),
-            updated: crate::model::Timestamp::default(),
-            latest_run: None,
-            next_starts: Vec::new(),
-            warnings: Vec::new(),
-        };
-        let mut job = wire::job_to(model);
+        let mut job = wire::job_to(Job::asked(name.clone(), spec.clone()));
         let (WriteOptions { validate_only, request_id }, allow_missing) =
             (options, matches!(precondition, Precondition::Any(_)));
         let answer = match precondition {

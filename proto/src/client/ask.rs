@@ -4,9 +4,7 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use super::ApiError;
 use super::api::ApiClient;
-use crate::model::{
-    Difference, EndpointProbe, Explanation, Job, JobPlan, JobSpec, Key, Name, Timestamp,
-};
+use crate::model::{Difference, EndpointProbe, Explanation, Job, JobPlan, JobSpec, Key, Name};
 use crate::pb::v1 as pb;
 use crate::wire;
 
@@ -57,20 +55,7 @@ impl ApiClient {
         differences: bool,
     ) -> Result<impl Stream<Item = Result<(JobPlan, Vec<Difference>), ApiError>> + use<>, ApiError>
     {
-        let job = spec.map(|spec| {
-            wire::job_to(Job {
-                name: name.clone(),
-                uid: String::new(),
-                spec: spec.clone(),
-                etag: String::new(),
-                generation: 0,
-                created: Timestamp::default(),
-                updated: Timestamp::default(),
-                latest_run: None,
-                next_starts: Vec::new(),
-                warnings: Vec::new(),
-            })
-        });
+        let job = spec.map(|spec| wire::job_to(Job::asked(name.clone(), spec.clone())));
         let request = pb::PlanJobRequest { name: wire::format_job(name), job, differences };
         let stream = self.jobs.plan_job(request).await?.into_inner();
         Ok(stream.map(|message| Ok(wire::planned_from(message?)?)))

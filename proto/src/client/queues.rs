@@ -44,6 +44,7 @@ impl ApiClient {
             etag: String::new(),
             created: Timestamp::default(),
             updated: Timestamp::default(),
+            status: None,
         });
         let WriteOptions { validate_only, request_id } = options;
         let allow_missing = matches!(precondition, Precondition::Any(_));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EndpointSpec, Held, Key, Name, QueueSpec, Timestamp};
+use super::{EndpointSpec, Held, Key, Location, Name, QueueSpec, RunName, Timestamp};
 
 /// Feature of agents that receive from queues, and that take a few key works beyond their capacity.
 pub const FEATURE_EVENTS: &str = "events";
@@ -98,6 +98,72 @@ pub struct UnreadableMessage {
     pub removed: bool,
     /// When it was received.
     pub received: Timestamp,
+}
+
+/// How a job's events stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Following {
+    /// The run in which they are worked off now.
+    pub run: Option<RunName>,
+    /// Each destination's share, in the order of that run.
+    pub destinations: Vec<Dirty>,
+    /// How many told of keys of the job since it began to follow.
+    pub events: u64,
+    /// Objects of the source that S3 says it lost.
+    pub lost: u64,
+    /// The last of them, without the source prefix.
+    pub last_lost: Option<Key>,
+    /// Events are missing.
+    pub gap: Option<Gap>,
+}
+
+/// Keys of a destination that wait to be looked at, or are being looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dirty {
+    /// Where.
+    pub location: Location,
+    /// How many.
+    pub keys: u64,
+    /// Of these, those that failed before and are put off.
+    pub put_off: u64,
+    /// When the oldest of their changes was told.
+    pub oldest: Option<Timestamp>,
+}
+
+/// Events are missing, until a scan has looked at everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for a person.
+    pub reason: String,
+    /// The run that looks at everything, once it has begun.
+    pub scan: Option<RunName>,
+}
+
+/// How it stands with receiving from a queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatus {
+    /// The agent that receives from it.
+    pub agent: Option<Name>,
+    /// Why nothing is received, for a person; may be empty.
+    pub reason: String,
+    /// When the agent told of it last.
+    pub told: Option<Timestamp>,
+    /// How the queue stood then.
+    pub state: QueueState,
+    /// Messages that were received.
+    pub messages: u64,
+    /// Events that concern a job.
+    pub events: u64,
+    /// Events of kinds that change nothing, or that are not known.
+    pub ignored: u64,
+    /// Events that concern no job.
+    pub unmatched: u64,
+    /// Messages that could not be read.
+    pub unreadable: u64,
+    /// The last of these, newest first.
+    pub last_unreadable: Vec<UnreadableMessage>,
 }
 
 /// How a queue stands. Numbers are SQS's approximations.

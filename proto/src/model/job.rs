@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, RunName, Timestamp};
+use super::{Following, Name, RunName, Timestamp};
 
 /// Most destinations of a job. Each has its own ranges; a job with more is better written as several.
 pub const MAX_DESTINATIONS: usize = 16;
@@ -33,6 +33,28 @@ pub struct Job {
     pub next_starts: Vec<Timestamp>,
     /// What is allowed but probably not meant. Computed, not stored.
     pub warnings: Vec<Warning>,
+    /// How its events stand, as far as that is told.
+    pub following: Option<Following>,
+}
+
+impl Job {
+    /// A job as it is asked for: with nothing that only a server knows.
+    #[must_use]
+    pub fn asked(name: Name, spec: JobSpec) -> Self {
+        Self {
+            name,
+            uid: String::new(),
+            spec,
+            etag: String::new(),
+            generation: 0,
+            created: Timestamp::default(),
+            updated: Timestamp::default(),
+            latest_run: None,
+            next_starts: Vec::new(),
+            warnings: Vec::new(),
+            following: None,
+        }
+    }
 }
 
 /// Something that is allowed but probably not meant.

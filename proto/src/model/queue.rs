@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Name, Timestamp};
+use super::{Name, QueueStatus, Timestamp};
 
 /// An SQS queue of S3 events, as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Queue {
     pub created: Timestamp,
     /// When its settings last changed.
     pub updated: Timestamp,
+    /// How it stands with receiving from it, as far as that is told.
+    pub status: Option<QueueStatus>,
 }
 
 /// Settings of a queue.

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::Duration;
 
 use super::problems::{path, quoted};
-use super::{Problems, duration_to, int64, names, time_to};
+use super::{Problems, duration_to, int64, names, status, time_to};
 use crate::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Invalid, Job, JobSpec,
     Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_PATTERNS, OverlapPolicy, Schedule,
@@ -49,6 +49,9 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
         .into_iter()
         .map(|pb::Warning { field, description }| Warning { field, description })
         .collect();
+    let following = mem::take(&mut job.following);
+    let following =
+        following.and_then(|following| problems.part("following", status::following(following)));
     let spec = spec(job, &mut problems);
     problems.finish(name.zip(spec).map(|(name, spec)| Job {
         name,
@@ -61,6 +64,7 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
         latest_run,
         next_starts,
         warnings,
+        following,
     }))
 }
 
@@ -78,6 +82,7 @@ pub fn job_to(job: Job) -> pb::Job {
         latest_run,
         next_starts,
         warnings,
+        following,
     } = job;
     let JobSpec {
         source,
@@ -114,6 +119,7 @@ pub fn job_to(job: Job) -> pb::Job {
             .map(|Warning { field, description }| pb::Warning { field, description })
             .collect(),
         next_start_times: next_starts.into_iter().filter_map(time_to).collect(),
+        following: following.map(status::following_to),
     }
 }
 
@@ -137,6 +143,7 @@ fn spec(job: pb::Job, problems: &mut Problems) -> Option<JobSpec> {
         latest_run: _,
         warnings: _,
         next_start_times: _,
+        following: _,
     } = job;
     let source = location("source", source, problems);
     if destinations.is_empty() {

@@ -3,7 +3,7 @@
 use tonic::transport::Uri;
 
 use super::problems::quoted;
-use super::{Problems, names, time_to};
+use super::{Problems, names, status, time_to};
 use crate::model::{Invalid, Queue, QueueSpec};
 use crate::pb::v1 as pb;
 
@@ -27,14 +27,22 @@ pub fn queue_from(queue: pb::Queue) -> Result<Queue, Invalid> {
     let created = problems.time("create_time", queue.create_time).unwrap_or_default();
     let updated = problems.time("update_time", queue.update_time).unwrap_or_default();
     let spec = spec(&queue, &mut problems);
+    let status = queue.status.and_then(|one| problems.part("status", status::queue_status(one)));
     let etag = queue.etag;
-    problems.finish(name.zip(spec).map(|(name, spec)| Queue { name, spec, etag, created, updated }))
+    problems.finish(name.zip(spec).map(|(name, spec)| Queue {
+        name,
+        spec,
+        etag,
+        created,
+        updated,
+        status,
+    }))
 }
 
 /// A queue for the wire.
 #[must_use]
 pub fn queue_to(queue: Queue) -> pb::Queue {
-    let Queue { name, spec: QueueSpec { url, endpoint }, etag, created, updated } = queue;
+    let Queue { name, spec: QueueSpec { url, endpoint }, etag, created, updated, status } = queue;
     pb::Queue {
         name: names::format_queue(&name),
         url,
@@ -42,11 +50,13 @@ pub fn queue_to(queue: Queue) -> pb::Queue {
         etag,
         create_time: time_to(created),
         update_time: time_to(updated),
+        status: status.map(status::queue_status_to),
     }
 }
 
 fn spec(queue: &pb::Queue, problems: &mut Problems) -> Option<QueueSpec> {
-    let pb::Queue { name: _, url, endpoint, etag: _, create_time: _, update_time: _ } = queue;
+    let pb::Queue { name: _, url, endpoint, etag: _, create_time: _, update_time: _, status: _ } =
+        queue;
     if let Some(problem) = url_problem(url) {
         problems.add("url", problem);
     }

@@ -4,10 +4,12 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use s3sync_proto::model::{
-    EventBatch, EventKind, News, ObjectEvent, QueueSpec, QueueState, UnreadableMessage, Watch,
+    Dirty, EventBatch, EventKind, Following, Gap, News, ObjectEvent, Queue, QueueSpec, QueueState,
+    QueueStatus, UnreadableMessage, Watch,
 };
 
-use super::{COUNTS, SMALL, duration, endpoint_spec, held, key, name, text, time};
+use super::job::location;
+use super::{COUNTS, SMALL, duration, endpoint_spec, held, key, name, run_name, text, time};
 
 pub(super) fn watch() -> impl Strategy<Value = Watch> {
     (held(), name(), text(), name(), endpoint_spec()).prop_map(
@@ -75,4 +77,63 @@ pub(super) fn batch() -> impl Strategy<Value = EventBatch> {
         held,
         news,
     })
+}
+
+fn dirty() -> impl Strategy<Value = Dirty> {
+    (location(), COUNTS, COUNTS, of(time())).prop_map(|(location, keys, put_off, oldest)| Dirty {
+        location,
+        keys,
+        put_off,
+        oldest,
+    })
+}
+
+pub(super) fn following() -> impl Strategy<Value = Following> {
+    let gap = (time(), text(), of(run_name())).prop_map(|(since, reason, scan)| Gap {
+        since,
+        reason,
+        scan,
+    });
+    let lost = of((1..=i64::MAX as u64, key()));
+    (of(run_name()), vec(dirty(), 0..3), COUNTS, lost, of(gap)).prop_map(
+        |(run, destinations, events, lost, gap)| {
+            let (lost, last_lost) = lost.map_or((0, None), |(count, key)| (count, Some(key)));
+            Following { run, destinations, events, lost, last_lost, gap }
+        },
+    )
+}
+
+fn queue_status() -> impl Strategy<Value = QueueStatus> {
+    let counts = proptest::array::uniform5(COUNTS);
+    (of(name()), text(), of(time()), state(), counts, vec(unreadable(), 0..3)).prop_map(
+        |(agent, reason, told, state, counts, last_unreadable)| {
+            let [messages, events, ignored, unmatched, unreadable] = counts;
+            QueueStatus {
+                agent,
+                reason,
+                told,
+                state,
+                messages,
+                events,
+                ignored,
+                unmatched,
+                unreadable,
+                last_unreadable,
+            }
+        },
+    )
+}
+
+pub(crate) fn queue() -> impl Strategy<Value = Queue> {
+    let url = "https://[a-z.]{1,20}[a-z]/[0-9]{12}/[a-z]{1,9}";
+    (name(), url, name(), text(), time(), time(), of(queue_status())).prop_map(
+        |(name, url, endpoint, etag, created, updated, status)| Queue {
+            name,
+            spec: QueueSpec { url, endpoint },
+            etag,
+            created,
+            updated,
+            status,
+        },
+    )
 }

@@ -1,5 +1,6 @@
 //! Any valid job.
 
+use super::events::following;
 use super::*;
 
 pub(super) fn location() -> impl Strategy<Value = Location> {
@@ -105,12 +106,13 @@ pub(crate) fn job() -> impl Strategy<Value = Job> {
     let warning = (text(), text()).prop_map(|(field, description)| Warning { field, description });
     let next = vec(time(), 0..3);
     let head = (name(), text(), text(), COUNTS, (time(), next), time());
-    (head, job_spec(), of(run_name()), vec(warning, 0..3)).prop_map(
+    (head, job_spec(), of(run_name()), vec(warning, 0..3), of(following())).prop_map(
         |(
             (name, uid, etag, generation, (created, next_starts), updated),
             spec,
             latest_run,
             warnings,
+            following,
         )| Job {
             name,
             uid,
@@ -122,6 +124,7 @@ pub(crate) fn job() -> impl Strategy<Value = Job> {
             latest_run,
             next_starts,
             warnings,
+            following,
         },
     )
 }

@@ -91,6 +91,7 @@ impl JobService for Jobs {
         if let (Some(timing), Some(next)) = (timing, job.next_starts.first()) {
             job.next_starts = upcoming(timing, *next, NEXT_STARTS);
         }
+        job.following = self.0.store.following(&name).await.map_err(refused)?;
         Ok(Response::new(warned(&name, job, &catalogue)))
     }
 
@@ -101,7 +102,10 @@ impl JobService for Jobs {
         let pb::ListJobsRequest { page_size, page_token } = request.into_inner();
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
         let named = catalogue.jobs.values().map(|job| (job.name.to_string(), job.clone()));
-        let (jobs, next_page_token) = page::by_name("jobs", named, page_size, &page_token)?;
+        let (mut jobs, next_page_token) = page::by_name("jobs", named, page_size, &page_token)?;
+        for job in jobs.iter_mut().filter(|job| job.spec.events.is_some()) {
+            job.following = self.0.store.following(&job.name).await.map_err(refused)?;
+        }
         let jobs = jobs.into_iter().map(|job| warned(&job.name.clone(), job, &catalogue)).collect();
         Ok(Response::new(pb::ListJobsResponse { jobs, next_page_token }))
     }

@@ -31,7 +31,8 @@ impl QueueService for Queues {
         let text = &request.get_ref().name;
         let name = wire::queue_name(text)?;
         let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
-        let queue = catalogue.queues.remove(&name).ok_or_else(|| missing(text))?;
+        let mut queue = catalogue.queues.remove(&name).ok_or_else(|| missing(text))?;
+        queue.status = self.0.store.queue_status(&name).await.map_err(refused)?;
         Ok(Response::new(wire::queue_to(queue)))
     }
 
@@ -41,9 +42,12 @@ impl QueueService for Queues {
     ) -> Result<Response<pb::ListQueuesResponse>, Status> {
         let pb::ListQueuesRequest { page_size, page_token } = request.into_inner();
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
-        let named =
-            catalogue.queues.into_iter().map(|(name, one)| (name.to_string(), wire::queue_to(one)));
-        let (queues, next_page_token) = page::by_name("queues", named, page_size, &page_token)?;
+        let named = catalogue.queues.into_iter().map(|(name, one)| (name.to_string(), one));
+        let (mut queues, next_page_token) = page::by_name("queues", named, page_size, &page_token)?;
+        for queue in &mut queues {
+            queue.status = self.0.store.queue_status(&queue.name).await.map_err(refused)?;
+        }
+        let queues = queues.into_iter().map(wire::queue_to).collect();
         Ok(Response::new(pb::ListQueuesResponse { queues, next_page_token }))
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    CompareMode, EventKind, FailureClass, Invalid, JobSpec, Key, Matcher, ObjectEvent, Timestamp,
+    CompareMode, EventKind, FailureClass, Invalid, JobSpec, Key, Matcher, ObjectEvent, RunState,
+    Timestamp,
 };
 
 use super::credential;
@@ -18,6 +19,11 @@ const MAX_LOOKS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
+
+/// Pause before another scan after one that failed.
+const FAILED_SCAN_PAUSE: Duration = Duration::from_secs(600);
+/// Pause before another scan after one that was cancelled.
+const CANCELLED_SCAN_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// A job that follows events, ready to be asked.
 #[derive(Clone, Debug)]
@@ -100,6 +106,39 @@ pub fn look_again(
     };
     let pause = FIRST_PAUSE * 4_u32.saturating_pow(looks.saturating_sub(1).min(8));
     (may_pass && looks < MAX_LOOKS).then(|| now.plus(pause.min(LONGEST_PAUSE)))
+}
+
+/// Whether somebody must look at everything again after a scan that was to make up for missing events. `None`: nothing
+/// is missing any more. A scan that failed is not begun again at once, and one that a person cancelled not soon.
+#[must_use]
+pub fn scan_again(end: RunState, now: Timestamp) -> Option<Timestamp> {
+    match end {
+        RunState::Succeeded | RunState::FinishedWithFailures | RunState::Incomplete => None,
+        RunState::Cancelled => Some(now.plus(CANCELLED_SCAN_PAUSE)),
+        RunState::Failed
+        | RunState::Pending
+        | RunState::Running
+        | RunState::Paused
+        | RunState::AwaitingApproval
+        | RunState::Cancelling => Some(now.plus(FAILED_SCAN_PAUSE)),
+    }
+}
+
+/// Why events are missing, if nothing was told of a queue for longer than it keeps messages.
+#[must_use]
+pub fn silence(
+    told: Option<Timestamp>,
+    retention: Option<Duration>,
+    now: Timestamp,
+) -> Option<String> {
+    let (silent, kept) = (now.since(told?), retention?);
+    (silent > kept).then(|| {
+        format!(
+            "nothing was received for {} s, and the queue keeps messages for {} s",
+            silent.as_secs(),
+            kept.as_secs()
+        )
+    })
 }
 
 #[cfg(test)]

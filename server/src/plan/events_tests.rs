@@ -97,3 +97,26 @@ fn what_may_pass_is_looked_at_again_with_growing_pauses() {
     assert_eq!(pauses(FailureClass::Archived, "InvalidObjectState")[0], None);
     assert_eq!(look_again(u32::MAX, FailureClass::Transient, "", now), None);
 }
+
+#[test]
+fn a_scan_that_ends_well_makes_up_for_missing_events() {
+    let now = Timestamp::from_micros(0);
+    let after = |end| scan_again(end, now).map(|at| at.since(now).as_secs());
+    assert_eq!(after(RunState::Succeeded), None);
+    assert_eq!(after(RunState::FinishedWithFailures), None);
+    assert_eq!(after(RunState::Failed), Some(600));
+    assert_eq!(after(RunState::Cancelled), Some(3_600));
+}
+
+#[test]
+fn silence_matters_when_it_is_longer_than_messages_live() {
+    let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    let day = Some(Duration::from_secs(86_400));
+    assert_eq!(silence(None, day, at(90_000)), None, "nothing was told before");
+    assert_eq!(silence(Some(at(0)), None, at(90_000)), None, "it is not known how long they live");
+    assert_eq!(silence(Some(at(0)), day, at(86_400)), None);
+    assert_eq!(
+        silence(Some(at(0)), day, at(86_401)).as_deref(),
+        Some("nothing was received for 86401 s, and the queue keeps messages for 86400 s")
+    );
+}

@@ -121,6 +121,9 @@ const CASES: &[Case] = &[
         Box::pin(events::deleted_job(b))
     }),
     ("a dead holder's keys go to others", |b| Box::pin(events::lost_holder(b))),
+    ("how events and queues stand is told", |b| Box::pin(events::told(b))),
+    ("after too long a silence a scan looks at everything", |b| Box::pin(events::silence(b))),
+    ("what a cancelled run of events drops is made up for", |b| Box::pin(events::cancelled(b))),
     ("two jobs follow one queue", |b| Box::pin(events::follows_two(b))),
     ("what a guard passes is deleted, once", |b| Box::pin(deletes::passed(b))),
     ("what a guard does not pass waits for an approval of it", |b| Box::pin(deletes::asks(b))),

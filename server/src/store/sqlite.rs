@@ -7,6 +7,7 @@ mod commit;
 mod deletes;
 mod events;
 mod failures;
+mod gaps;
 mod keep;
 mod keys;
 mod lease;
@@ -27,8 +28,9 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
     Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
-    FailureClass, FailureGroup, Held, Key, Name, Run, RunName, SplitProposal, State, Suspicion,
-    Timestamp, UploadIntent, Verdict, Watch, WorkError, WorkReport,
+    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName,
+    SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch, WorkError,
+    WorkReport,
 };
 use tokio::sync::watch;
 
@@ -365,11 +367,21 @@ impl Store for Sqlite {
         self.write(move |db| events::take(db, batch, now)).await
     }
 
-    async fn tend_events(&self, now: Timestamp) -> Result<(), Error> {
+    async fn tend_events(&self, now: Timestamp) -> Result<Vec<RunName>, Error> {
         if !self.read(move |db| events::any_due(db, now)).await? {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.write(move |db| events::tend(db, now)).await
+    }
+
+    async fn following(&self, job: &Name) -> Result<Option<Following>, Error> {
+        let job = job.clone();
+        self.read(move |db| gaps::following(db, &job)).await
+    }
+
+    async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error> {
+        let queue = queue.clone();
+        self.read(move |db| watches::status(db, &queue)).await
     }
 
     async fn relearn(

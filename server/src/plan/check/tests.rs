@@ -81,6 +81,7 @@ fn add(catalogue: &mut Catalogue, name: &str, spec: JobSpec) {
         updated: Timestamp::default(),
         latest_run: None,
         next_starts: Vec::new(),
+        following: None,
         warnings: vec![],
     };
     catalogue.jobs.insert(name, job);
@@ -193,6 +194,7 @@ fn an_endpoint_in_use_names_its_users() {
         etag: String::new(),
         created: time,
         updated: time,
+        status: None,
     };
     catalogue.queues.insert(name.clone(), queue);
     assert_eq!(users_of_endpoint(&"cnn1".parse().unwrap(), &catalogue), ["jobs/one", "queues/q"]);

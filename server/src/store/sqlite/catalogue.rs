@@ -63,7 +63,7 @@ fn queues(db: &Connection) -> Result<BTreeMap<Name, Queue>, Error> {
         let ((text, spec, etag), created, updated) = row?;
         let name = name(&text)?;
         let spec: QueueSpec = parse(&spec)?;
-        queues.insert(name.clone(), Queue { name, spec, etag, created, updated });
+        queues.insert(name.clone(), Queue { name, spec, etag, created, updated, status: None });
     }
     Ok(queues)
 }
@@ -96,6 +96,7 @@ fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
             updated,
             latest_run,
             next_starts: next.map(Timestamp::from_micros).into_iter().collect(),
+            following: None,
             warnings: Vec::new(),
         };
         jobs.insert(name, job);

@@ -8,17 +8,15 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EventBatch, JobSpec, Key, Location, Name, ObjectEvent, RunState, Timestamp, Trigger, Verdict,
+    EventBatch, JobSpec, Key, Location, Name, ObjectEvent, RunName, RunState, Timestamp, Trigger,
+    Verdict,
 };
 
-use super::row::{blob, int, json, name, parse, touch_run, uint, word};
+use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
-use super::{keys, runs};
+use super::{gaps, keys, runs};
 use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning};
 use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
-
-/// Messages that could not be read, of a queue, that are kept to be shown.
-const KEPT_UNREADABLE: i64 = 10;
 
 /// A job that follows a queue.
 struct Follower {
@@ -120,6 +118,11 @@ fn query(db: &Connection, sql: &str, argument: &Name) -> Result<Vec<Follower>, E
 pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error> {
     let Some(queue) = watches::queue_of(db, batch.held)? else { return Ok(Verdict::Stale) };
     let news = batch.news;
+    if let Some(why) = watches::silence(db, &queue, now)? {
+        for follower in followers(db, &queue)? {
+            gaps::open(db, &follower.job, &why, now)?;
+        }
+    }
     let mut heard = vec![false; news.events.len()];
     for follower in followers(db, &queue)? {
         // It was checked when the job was put.
@@ -128,21 +131,7 @@ pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result
     }
     let events = heard.iter().filter(|heard| **heard).count() as u64;
     let unmatched = heard.len() as u64 - events;
-    for message in &news.unreadable {
-        let kept = [&message.reason, &message.excerpt];
-        let text = json(&(kept, message.receives, message.removed, now))?;
-        db.execute(
-            "INSERT INTO unreadable_messages (queue, message) VALUES (?1, ?2)",
-            [queue.as_str(), &text],
-        )?;
-    }
-    if !news.unreadable.is_empty() {
-        db.execute(
-            "DELETE FROM unreadable_messages WHERE queue = ?1 AND id NOT IN
-                 (SELECT id FROM unreadable_messages WHERE queue = ?1 ORDER BY id DESC LIMIT ?2)",
-            params![queue.as_str(), KEPT_UNREADABLE],
-        )?;
-    }
+    watches::keep_unreadable(db, &queue, &news.unreadable, now)?;
     watches::told(db, &queue, &news, &Tally { events, unmatched }, now)?;
     Ok(Verdict::Applied)
 }
@@ -182,6 +171,9 @@ fn listen(
     if marks.is_empty() {
         return Ok(());
     }
+    if gaps::waits(db, &follower.job)? {
+        return Ok(());
+    }
     let run = run_of(db, follower, now)?;
     db.execute(
         "UPDATE job_events SET events = events + ?2 WHERE job = ?1",
@@ -189,6 +181,7 @@ fn listen(
     )?;
     for pool in pools_of(db, run)? {
         mark(db, pool, &marks, now)?;
+        gaps::bound(db, pool, &follower.job, now)?;
         give_work(db, pool, now)?;
     }
     Ok(())
@@ -376,6 +369,20 @@ pub(super) fn goes_on(db: &Connection, run: i64) -> Result<bool, Error> {
     Ok(db.prepare_cached(sql)?.query_row([run], |row| row.get(0))?)
 }
 
+/// A run is being cancelled. If it is the one that takes a job's events, another will, and what this one drops is missing.
+pub(super) fn cancelled(
+    db: &Connection,
+    job: &Name,
+    run: i64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "UPDATE job_events SET run = NULL WHERE job = ?1 AND run = ?2";
+    if db.execute(sql, params![job.as_str(), run])? > 0 {
+        gaps::open(db, job, "the run of its events was cancelled", now)?;
+    }
+    Ok(())
+}
+
 /// Pools of runs of events that go on, whose free keys are due and wait for a work.
 const WAITING: &str = "SELECT pools.id FROM runs JOIN pools ON pools.run = runs.id
      WHERE runs.ended IS NULL AND runs.trigger = 'events'
@@ -392,7 +399,7 @@ pub(super) fn any_due(db: &Connection, now: Timestamp) -> Result<bool, Error> {
         let sql = format!("SELECT EXISTS ({sql})");
         Ok(db.prepare_cached(&sql)?.query_row([time], |row| row.get(0))?)
     };
-    Ok(any(OLD, before(now))? || any(WAITING, now.as_micros())?)
+    Ok(any(OLD, before(now))? || any(WAITING, now.as_micros())? || gaps::any_due(db, now)?)
 }
 
 /// Runs that were created until then are old.
@@ -401,8 +408,8 @@ fn before(now: Timestamp) -> i64 {
     now.as_micros().saturating_sub(day)
 }
 
-/// Gives work to keys that were put off, and replaces old runs.
-pub(super) fn tend(db: &Connection, now: Timestamp) -> Result<(), Error> {
+/// Gives work to keys that were put off, replaces old runs, and begins scans where events are missing.
+pub(super) fn tend(db: &Connection, now: Timestamp) -> Result<Vec<RunName>, Error> {
     let old: Vec<String> = db
         .prepare_cached(OLD)?
         .query_map([before(now)], |row| row.get(0))?
@@ -417,5 +424,5 @@ pub(super) fn tend(db: &Connection, now: Timestamp) -> Result<(), Error> {
     for pool in waiting {
         give_work(db, pool, now)?;
     }
-    Ok(())
+    gaps::start(db, now)
 }

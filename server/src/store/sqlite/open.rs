@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0060_events.sql"),
     include_str!("../../../migrations/0011_deletes.sql"),
     include_str!("../../../migrations/0070_suspects.sql"),
+    include_str!("../../../migrations/0061_event_gaps.sql"),
 ];
 
 /// Why a store cannot be opened.

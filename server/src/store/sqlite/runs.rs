@@ -14,7 +14,7 @@ use super::row::{
     CANCELLING, DONE, EVENTS, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision,
     parse, time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, deletes, events, keys};
+use super::{catalogue, deletes, events, gaps, keys};
 use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -49,6 +49,9 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
             let cuts = boundaries(db, job, &destination.location)?;
             insert_ranges(db, run, int(index as u64), &cuts)?;
         }
+    }
+    if matches!(scope, Scope::Everything) {
+        gaps::scan_began(db, job, run)?;
     }
     if let Scope::Failures { earlier, destinations } = &scope
         && keys::retry(db, run, *earlier, destinations)? == 0
@@ -360,6 +363,7 @@ pub(super) fn cancel(db: &Connection, run: &RunName, now: Timestamp) -> Result<R
         params![id, word(RunState::Cancelling)?],
     )?;
     if changed > 0 {
+        events::cancelled(db, &run.job, id, now)?;
         // What nobody holds is closed; where an upload may be open, somebody has to abort it first.
         db.execute(
             "UPDATE ranges SET state = ?2, epoch = epoch + 1 WHERE run = ?1 AND state = ?3
@@ -410,6 +414,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         "UPDATE runs SET state = ?2, ended = ?3, reason = CASE WHEN ?4 THEN reason ELSE '' END WHERE id = ?1",
         params![run, word(end)?, now.as_micros(), keep_reason],
     )?;
+    gaps::scan_ended(db, run, end, now)?;
     db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
     db.execute("DELETE FROM pools WHERE run = ?1", [run])?;
     touch_run(db, run)

@@ -1,5 +1,6 @@
 //! Tests of this implementation: the suite that every store must pass, and what is its own.
 
+mod dirty;
 mod histories;
 mod losses;
 

@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EndpointSpec, Held, Name, News, Outcome, QueueSpec, QueueState, Timestamp, Verdict, Watch,
-    WorkError, WorkReport,
+    EndpointSpec, Held, Name, News, Outcome, QueueSpec, QueueState, QueueStatus, Timestamp,
+    UnreadableMessage, Verdict, Watch, WorkError, WorkReport,
 };
 
 use super::row::{LEASED, READY, int, json, name, parse, time, uint, uint32};
 use super::sessions;
+use crate::plan::events::silence as silence_of;
 use crate::plan::{REFUSAL_PAUSE, watch_pause};
 use crate::store::{Error, Grant, SessionId, WatchView};
 
 /// Numbers of watch work are above this, those of ranges below (the migration has it, too).
 const FIRST: u64 = 1 << 52;
+
+/// Messages that could not be read, of a queue, that are kept to be shown.
+const KEPT_UNREADABLE: i64 = 10;
 
 /// Whether a number is of watch work.
 pub(super) const fn is_watch(held: Held) -> bool {
@@ -28,6 +32,10 @@ pub(super) fn arm(db: &Connection) -> Result<(), Error> {
     db.execute(
         "DELETE FROM watches WHERE queue NOT IN (SELECT queue FROM job_events)
              OR queue NOT IN (SELECT name FROM queues)",
+        [],
+    )?;
+    db.execute(
+        "DELETE FROM unreadable_messages WHERE queue NOT IN (SELECT queue FROM watches)",
         [],
     )?;
     db.execute(
@@ -161,6 +169,96 @@ pub(super) fn queue_of(db: &Connection, held: Held) -> Result<Option<Name>, Erro
     queue.as_deref().map(name).transpose()
 }
 
+/// Why events are missing, if nothing was told of the queue for longer than it keeps messages.
+pub(super) fn silence(
+    db: &Connection,
+    queue: &Name,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    let sql = "SELECT told, queue_state FROM watches WHERE queue = ?1";
+    let (told, state): (Option<i64>, String) = db
+        .prepare_cached(sql)?
+        .query_row([queue.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let state: Kept = parse(&state)?;
+    Ok(silence_of(told.map(Timestamp::from_micros), state.retention, now))
+}
+
+/// Keeps the last few messages that could not be read.
+pub(super) fn keep_unreadable(
+    db: &Connection,
+    queue: &Name,
+    messages: &[UnreadableMessage],
+    now: Timestamp,
+) -> Result<(), Error> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    for message in messages {
+        let UnreadableMessage { reason, excerpt, receives, removed, received: _ } = message.clone();
+        let text = json(&KeptMessage { reason, excerpt, receives, removed, received: now })?;
+        db.execute(
+            "INSERT INTO unreadable_messages (queue, message) VALUES (?1, ?2)",
+            [queue.as_str(), &text],
+        )?;
+    }
+    db.execute(
+        "DELETE FROM unreadable_messages WHERE queue = ?1 AND id NOT IN
+             (SELECT id FROM unreadable_messages WHERE queue = ?1 ORDER BY id DESC LIMIT ?2)",
+        params![queue.as_str(), KEPT_UNREADABLE],
+    )?;
+    Ok(())
+}
+
+/// How it stands with receiving from a queue.
+pub(super) fn status(db: &Connection, queue: &Name) -> Result<Option<QueueStatus>, Error> {
+    let sql =
+        "SELECT agent, reason, told, queue_state, messages, events, ignored, unmatched, unreadable
+         FROM watches LEFT JOIN sessions ON sessions.id = session WHERE queue = ?1";
+    let found = db
+        .prepare_cached(sql)?
+        .query_row([queue.as_str()], |row| {
+            let texts: (Option<String>, String) = (row.get("agent")?, row.get("queue_state")?);
+            let told: Option<i64> = row.get("told")?;
+            let count = |column: &str| row.get(column).map(uint);
+            let status = QueueStatus {
+                agent: None,
+                reason: row.get("reason")?,
+                told: told.map(Timestamp::from_micros),
+                state: QueueState::default(),
+                messages: count("messages")?,
+                events: count("events")?,
+                ignored: count("ignored")?,
+                unmatched: count("unmatched")?,
+                unreadable: count("unreadable")?,
+                last_unreadable: Vec::new(),
+            };
+            Ok((texts, status))
+        })
+        .optional()?;
+    let Some(((agent, state), mut status)) = found else { return Ok(None) };
+    status.agent = agent.as_deref().map(name).transpose()?;
+    let Kept { waiting, in_flight, retention, max_receives, oldest_sent } = parse(&state)?;
+    status.state = QueueState { waiting, in_flight, retention, max_receives, oldest_sent };
+    let sql = "SELECT message FROM unreadable_messages WHERE queue = ?1 ORDER BY id DESC";
+    let mut statement = db.prepare_cached(sql)?;
+    for text in statement.query_map([queue.as_str()], |row| row.get::<_, String>(0))? {
+        let KeptMessage { reason, excerpt, receives, removed, received } = parse(&text?)?;
+        let message = UnreadableMessage { reason, excerpt, receives, removed, received };
+        status.last_unreadable.push(message);
+    }
+    Ok(Some(status))
+}
+
+/// A message that could not be read, as it is stored.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct KeptMessage {
+    reason: String,
+    excerpt: String,
+    receives: u32,
+    removed: bool,
+    received: Timestamp,
+}
+
 /// What was counted of a batch of news.
 pub(super) struct Tally {
     /// Events that concern a job.
@@ -190,11 +288,16 @@ pub(super) fn told(
         int(tally.events),
         int(news.ignored),
         int(tally.unmatched),
-        int(news.unreadable.len() as u64),
+        int(first_seen(&news.unreadable)),
         state,
         now.as_micros()
     ])?;
     Ok(())
+}
+
+/// How many messages that could not be read were not told of before. Others are told of once more when they go.
+fn first_seen(messages: &[UnreadableMessage]) -> u64 {
+    messages.iter().filter(|message| !message.removed || message.receives <= 1).count() as u64
 }
 
 /// A queue's state as it is stored.

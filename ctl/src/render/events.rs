@@ -1,0 +1,213 @@
+//! How queues and a job's events are printed.
+
+use s3sync_proto::model::{Following, Queue, Timestamp};
+use serde_json::Value;
+
+use super::Show;
+use super::resources::{place, run_label};
+use super::text::{age, count, now, span, time};
+use crate::manifest::queue_document;
+
+impl Show for Queue {
+    const PLURAL: &'static str = "queues";
+    const COLUMNS: (&'static [&'static str], &'static [&'static str]) =
+        (&["QUEUE", "ENDPOINT", "READ BY", "WAITING", "OLDEST"], &["URL", "AGE"]);
+
+    fn row(&self) -> Vec<String> {
+        let none = || "-".to_owned();
+        let status = self.status.as_ref();
+        let agent = status.and_then(|status| status.agent.as_ref());
+        let state = status.map(|status| &status.state);
+        let oldest = state.filter(|state| state.waiting > 0).and_then(|state| state.oldest_sent);
+        vec![
+            self.name.to_string(),
+            self.spec.endpoint.to_string(),
+            agent.map_or_else(none, ToString::to_string),
+            state.map_or_else(none, |state| count(state.waiting)),
+            oldest.map_or_else(none, |oldest| age(oldest, now())),
+            self.spec.url.clone(),
+            age(self.created, now()),
+        ]
+    }
+
+    fn details(&self) -> Vec<(String, String)> {
+        let line = |label: &str, value: String| (label.to_owned(), value);
+        let mut lines = vec![
+            line("queue", self.name.to_string()),
+            line("url", self.spec.url.clone()),
+            line("read by", format!("the credential of endpoint {}", self.spec.endpoint)),
+            line("created", time(Some(self.created))),
+            line("updated", time(Some(self.updated))),
+        ];
+        let Some(status) = &self.status else {
+            lines.push(line("state", "not read: no job names it".to_owned()));
+            return lines;
+        };
+        lines.push(line(
+            "state",
+            match (&status.agent, status.reason.as_str()) {
+                (Some(agent), _) => format!("read by agent {agent}"),
+                (None, "") => "waits for an agent".to_owned(),
+                (None, reason) => format!("not read: {reason}"),
+            },
+        ));
+        let state = &status.state;
+        let mut waiting =
+            format!("{} messages, {} in flight", count(state.waiting), count(state.in_flight));
+        if let Some(oldest) = state.oldest_sent.filter(|_| state.waiting > 0) {
+            waiting.push_str(&format!("; those received now are {} old", age(oldest, now())));
+        }
+        lines.push(line("waiting", waiting));
+        lines.push(line(
+            "received",
+            format!(
+                "{} messages: {} events for jobs, {} for none, {} of other kinds; {} could not be read",
+                count(status.messages),
+                count(status.events),
+                count(status.unmatched),
+                count(status.ignored),
+                count(status.unreadable),
+            ),
+        ));
+        for message in &status.last_unreadable {
+            let end = if message.removed { "removed" } else { "left to the redrive policy" };
+            lines.push(line(
+                "unreadable",
+                format!(
+                    "{}: {} ({end}): {:?}",
+                    time(Some(message.received)),
+                    message.reason,
+                    message.excerpt
+                ),
+            ));
+        }
+        lines
+    }
+
+    fn document(&self) -> Value {
+        queue_document(&self.name, &self.spec)
+    }
+}
+
+/// The longest lag of a job's destinations, in a word.
+pub(super) fn lag(following: &Following, now: Timestamp) -> String {
+    if following.gap.is_some() {
+        return "needs a scan".to_owned();
+    }
+    let oldest = following.destinations.iter().filter_map(|one| one.oldest).min();
+    oldest.map_or_else(|| "0s".to_owned(), |oldest| span(now.since(oldest).as_secs()))
+}
+
+/// How a job's events stand, for people.
+pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(String, String)> {
+    let line = |label: &str, value: String| (label.to_owned(), value);
+    let run = following
+        .run
+        .as_ref()
+        .map_or_else(String::new, |run| format!(", worked off in run {}", run_label(run)));
+    let mut lines = vec![line("events", format!("{}{run}", count(following.events)))];
+    for one in &following.destinations {
+        let lag = one.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+        let mut text =
+            format!("{}: lag {}, {} keys", place(&one.location), span(lag), count(one.keys));
+        if one.put_off > 0 {
+            text.push_str(&format!(", {} of them put off", count(one.put_off)));
+        }
+        lines.push(line("", text));
+    }
+    if let Some(gap) = &following.gap {
+        let scan = gap.scan.as_ref().map_or_else(
+            || "a scan begins when no other run of the job is going on".to_owned(),
+            |run| format!("run {} looks at everything", run_label(run)),
+        );
+        let since = time(Some(gap.since));
+        lines.push(line("missing", format!("events since {since}: {}; {scan}", gap.reason)));
+    }
+    if following.lost > 0 {
+        let last = following.last_lost.as_ref().map(ToString::to_string).unwrap_or_default();
+        let lost = count(following.lost);
+        lines.push(line("alarm", format!("S3 lost {lost} objects of the source, {last:?} last")));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use s3sync_proto::model::{
+        Dirty, Gap, Key, Location, QueueSpec, QueueState, QueueStatus, UnreadableMessage,
+    };
+
+    use super::*;
+
+    fn text(lines: Vec<(String, String)>) -> String {
+        lines.iter().map(|(label, value)| format!("{label}: {value}\n")).collect()
+    }
+
+    #[test]
+    fn how_events_stand_is_told_in_lines() {
+        let at = |seconds: i64| Timestamp::from_micros(1_800_000_000_000_000 + seconds * 1_000_000);
+        let location = Location {
+            endpoint: "cnn1".parse().unwrap(),
+            bucket: "b".into(),
+            prefix: "to/".into(),
+        };
+        let mut following = Following {
+            run: Some("jobs/media/runs/4".parse().unwrap()),
+            destinations: vec![Dirty { location, keys: 1_200, put_off: 2, oldest: Some(at(0)) }],
+            events: 5_000,
+            lost: 1,
+            last_lost: Some(Key::from("a/b")),
+            gap: None,
+        };
+        assert_eq!(lag(&following, at(75)), "1m15s");
+        assert_eq!(
+            text(following_lines(&following, at(75))),
+            "events: 5,000, worked off in run media/4\n\
+             : cnn1:b/to/: lag 1m15s, 1,200 keys, 2 of them put off\n\
+             alarm: S3 lost 1 objects of the source, \"a/b\" last\n"
+        );
+        following.gap = Some(Gap { since: at(0), reason: "too many".into(), scan: None });
+        assert_eq!(lag(&following, at(75)), "needs a scan");
+        let told = text(following_lines(&following, at(75)));
+        assert!(told.contains("too many; a scan begins when"), "{told}");
+    }
+
+    #[test]
+    fn how_a_queue_stands_is_told_in_lines() {
+        let received = Timestamp::from_micros(1_800_000_000_000_000);
+        let mut queue = Queue {
+            name: "q".parse().unwrap(),
+            spec: QueueSpec { url: "https://sqs/1/q".into(), endpoint: "usw2".parse().unwrap() },
+            etag: String::new(),
+            created: received,
+            updated: received,
+            status: None,
+        };
+        assert!(text(queue.details()).contains("state: not read: no job names it"));
+        assert_eq!(queue.row()[2..5], ["-", "-", "-"]);
+        let unreadable = UnreadableMessage {
+            reason: "is not JSON".into(),
+            excerpt: "x\ny".into(),
+            receives: 5,
+            removed: true,
+            received,
+        };
+        queue.status = Some(QueueStatus {
+            reason: "AccessDenied: ReceiveMessage: no".into(),
+            state: QueueState { waiting: 1_500, in_flight: 2, ..QueueState::default() },
+            messages: 7,
+            unreadable: 1,
+            last_unreadable: vec![unreadable],
+            ..QueueStatus::default()
+        });
+        let told = text(queue.details());
+        for part in [
+            "state: not read: AccessDenied: ReceiveMessage: no\n",
+            "waiting: 1,500 messages, 2 in flight\n",
+            "received: 7 messages: 0 events for jobs, 0 for none, 0 of other kinds; 1 could not be read\n",
+            "is not JSON (removed): \"x\\ny\"\n",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+}
