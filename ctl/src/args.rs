@@ -1,5 +1,6 @@
 //! The command line.
 
+mod run;
 mod run_ref;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use s3sync_proto::model::Name;
 
+pub(crate) use run::RunCommand;
 pub(crate) use run_ref::RunRef;
 
 use crate::manifest::parse_duration;
@@ -375,81 +377,6 @@ pub(crate) struct CreateJob {
     /// Check and say what would happen; create nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RunCommand {
-    /// List runs, newest first.
-    List {
-        /// Only those of this job.
-        job: Option<Name>,
-    },
-    /// Show one.
-    Get {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-    },
-    /// Print runs as they change: one until it ends, or all until interrupted.
-    Watch {
-        /// JOB/NUMBER, or JOB for its newest; all runs of all jobs when left out.
-        run: Option<RunRef>,
-    },
-    /// Wait until a run has ended; the exit code says how.
-    Wait {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Cancel a run. Writes in flight finish or are aborted; what is copied stays.
-    Cancel {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-    },
-    /// Pause a run: agents let go of its work; it still blocks other runs of its job.
-    Pause {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-    },
-    /// Let a paused run go on where it stood.
-    Resume {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-    },
-    /// Look again at the keys that failed in a run, and at nothing else.
-    #[command(after_help = "\
-Example:
-  s3syncctl run retry media --wait             after what stood in the way was removed
-
-Of a run that is incomplete or failed, everything is looked at.")]
-    Retry {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-        /// Wait until the new run has ended; the exit code says how.
-        #[arg(long)]
-        wait: bool,
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Show what a run could not bring in step, and why: grouped, or key by key.
-    #[command(after_help = "\
-Examples:
-  s3syncctl run failures media                      by class and code, with what to do about each
-  s3syncctl run failures media --class permanent    the keys of one class
-  s3syncctl run failures media -o jsonl             every key, for a program")]
-    Failures {
-        /// JOB/NUMBER, or JOB for its newest.
-        run: RunRef,
-        /// List the keys of this class.
-        #[arg(long, value_enum)]
-        class: Option<Class>,
-        /// List all keys instead of groups; so do the outputs wide, json, jsonl and yaml.
-        #[arg(long)]
-        keys: bool,
-        /// At most this many keys.
-        #[arg(long, default_value_t = 1_000)]
-        limit: u32,
-    },
 }
 
 /// A kind of failure.

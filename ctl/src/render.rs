@@ -1,6 +1,7 @@
 //! How resources are printed. Pure but for the time now, which ages are counted from.
 
 mod audit;
+mod deletes;
 mod events;
 mod explain;
 mod facts;
@@ -13,10 +14,11 @@ use comfy_table::Table;
 use s3sync_proto::json::Resource;
 use serde_json::Value;
 
+pub(crate) use deletes::review_lines;
 pub(crate) use explain::{explanation, probe};
 pub(crate) use failures::class;
 pub(crate) use plan::{difference, plan, plan_progress};
-pub(crate) use resources::{progress_line, run_label};
+pub(crate) use resources::{progress_line, run_label, state as run_state};
 
 use crate::args::Output;
 

@@ -6,6 +6,7 @@ mod basics;
 mod commands;
 mod copies;
 mod ctl;
+mod deletes;
 mod doors;
 mod events;
 mod explain;

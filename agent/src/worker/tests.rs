@@ -3,6 +3,7 @@
 mod careful;
 mod changes;
 mod compare;
+mod deletes;
 mod desk;
 mod fake;
 mod filtered;

@@ -1,5 +1,6 @@
 //! `run`.
 
+mod approve;
 mod failures;
 
 use s3sync_proto::client::{ApiClient, WatchEvent};
@@ -45,6 +46,9 @@ pub(crate) async fn run(
         }
         RunCommand::Resume { run } => {
             get::one(&client.resume_run(&run.job, run.number).await?, output, terminal)
+        }
+        RunCommand::Approve { run, etag, yes } => {
+            approve::run(client, run, etag, yes, output, terminal).await
         }
         RunCommand::Retry { run, wait, patience } => {
             let id = Some(new_request_id());

@@ -68,6 +68,13 @@ pub(crate) async fn run(
         let resume = format!("s3syncctl run resume {}", render::run_label(name));
         writeln!(terminal.err, "it is paused: {}; go on with `{resume}`", run.reason)?;
     }
+    if run.state == RunState::AwaitingApproval {
+        let approve = format!("s3syncctl run approve {}", render::run_label(name));
+        writeln!(
+            terminal.err,
+            "it waits for an approval; look at it and approve it with `{approve}`"
+        )?;
+    }
     Ok(Exit::of_run(run.state))
 }
 

@@ -7,6 +7,7 @@ use s3sync_proto::model::{
 use serde_json::Value;
 
 use super::Show;
+use super::deletes::review_lines;
 use super::events::{following_lines, lag};
 use super::facts::bucket_facts;
 use super::text::{age, count, labels, now, size, span, time, until};
@@ -43,6 +44,7 @@ fn work(counters: &Counters) -> String {
         (counters.vanished, "vanished"),
         (counters.archived, "archived"),
         (counters.deleted, "deleted"),
+        (counters.not_deleted, "not deleted"),
     ] {
         if number > 0 {
             parts.push(format!("{} {what}", count(number)));
@@ -75,7 +77,7 @@ fn notes(totals: &Counters) -> impl Iterator<Item = (String, String)> {
         .map(|(number, label, text)| (label.to_owned(), format!("{} {text}", count(number))))
 }
 
-pub(super) fn state(state: RunState) -> &'static str {
+pub(crate) fn state(state: RunState) -> &'static str {
     match state {
         RunState::Pending => "pending",
         RunState::Running => "running",
@@ -176,6 +178,10 @@ impl Show for Run {
             ),
         ]);
         lines.extend(notes(&totals));
+        for (index, text) in self.deletes.iter().flat_map(|all| review_lines(self, all)).enumerate()
+        {
+            lines.push(line(if index == 0 { "to delete" } else { "" }, text));
+        }
         for destination in &self.destinations {
             let ranges = format!(
                 "{} ranges done, {} open, {} being worked on",
@@ -188,6 +194,16 @@ impl Show for Run {
             if !self.state.is_terminal() {
                 lines.push(line("", ranges));
             }
+        }
+        if self.state == RunState::AwaitingApproval
+            && let Some(review) = &self.deletes
+        {
+            let label = run_label(&self.name);
+            lines.push(line("etag", review.etag.clone()));
+            lines.push(line(
+                "next",
+                format!("s3syncctl run approve {label}, or run cancel {label}"),
+            ));
         }
         if totals.not_in_step() > 0 {
             lines.push(line("next", format!("s3syncctl run failures {}", run_label(&self.name))));

@@ -1,11 +1,11 @@
 //! A desk that writes down what it is told and checks what must hold of any report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    BucketFacts, Counters, Failure, Key, KeyRange, Outcome, Timestamp, Upload,
+    BucketFacts, Counters, Failure, Key, KeyRange, MAX_DELETING, Outcome, Timestamp, Upload,
 };
 
 use crate::work::{Begun, Desk, Lost, Progress};
@@ -31,6 +31,13 @@ pub(super) struct Recorded {
     pub(super) split: Option<(Key, Option<Key>)>,
     pub(super) declined: Vec<String>,
     pub(super) facts: Vec<BucketFacts>,
+    /// Keys that are named to be deleted, and every key that ever was.
+    pub(super) deleting: Vec<Key>,
+    pub(super) named: BTreeSet<Key>,
+    /// How many may be named in all; `None`: as many as there are.
+    pub(super) budget: Option<usize>,
+    /// More was to be named.
+    pub(super) stopped: bool,
     pub(super) lost: bool,
     /// Keys that were named, and how many were reported before.
     pub(super) suspects: Vec<(Key, u64)>,
@@ -48,6 +55,23 @@ impl Recorder {
     /// The uploads a next holder is told of.
     pub(super) fn uploads(&self) -> Vec<Upload> {
         self.with(|recorded| recorded.uploads.values().cloned().collect())
+    }
+}
+
+impl Recorded {
+    /// As the server does: each key counts once, and more than were counted are refused.
+    fn name(&mut self, deleting: Vec<Key>) -> Result<(), Lost> {
+        assert!(deleting.is_sorted_by(|one, next| one < next) && deleting.len() <= MAX_DELETING);
+        assert!(deleting.iter().all(|key| self.cursor.as_ref().is_none_or(|c| key > c)));
+        let new: Vec<Key> =
+            deleting.iter().filter(|key| !self.deleting.contains(key)).cloned().collect();
+        if self.budget.is_some_and(|budget| self.named.len() + new.len() > budget) {
+            self.stopped = true;
+            return Err(Lost);
+        }
+        self.named.extend(new);
+        self.deleting = deleting;
+        Ok(())
     }
 }
 
@@ -71,7 +95,8 @@ impl Desk for Recorder {
             recorded.counters += progress.counters;
             recorded.failures.extend(progress.failures);
             recorded.outcomes.push(progress.outcome);
-        })
+            recorded.name(progress.extras.deleting)
+        })?
     }
 
     async fn upload_intent(&self, key: &Key, begun: Option<&Begun>) -> Result<(), Lost> {

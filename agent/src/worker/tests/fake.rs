@@ -78,8 +78,15 @@ pub(super) struct Contents {
     pub(super) completed_with: Vec<Option<Checksum>>,
     /// Every key that was deleted by a request.
     pub(super) deleted: Vec<Key>,
+    /// When each was, by a clock that others share.
+    pub(super) deleted_at: BTreeMap<Key, u64>,
+    pub(super) ticks: Arc<AtomicU64>,
     /// Ignores the ETags of batches of deletes.
     pub(super) no_batch_etags: bool,
+    /// Keys that listings leave out.
+    pub(super) unlisted: Vec<Key>,
+    /// Listings do not say what they list.
+    pub(super) odd_listings: bool,
     /// Does not keep tags of uploads.
     pub(super) forgets_tags_of_uploads: bool,
     /// Does not keep website redirects.
@@ -207,19 +214,6 @@ impl Fake {
         }
     }
 
-    fn check(&self, condition: &Condition, key: &Key, operation: Operation) -> Result<(), Error> {
-        if !self.nature.conditions {
-            return Ok(());
-        }
-        let there = self.with(|c| c.objects.get(key).map(|object| object.etag.clone()));
-        let holds = match condition {
-            Condition::None => true,
-            Condition::Absent => there.is_none(),
-            Condition::Matches(etag) => there.as_ref() == Some(etag),
-        };
-        if holds { Ok(()) } else { Err(error(Class::Precondition, operation, key)) }
-    }
-
     fn check_read(
         &self,
         if_match: Option<&String>,
@@ -255,6 +249,7 @@ impl ObjectStore for Fake {
                 .objects
                 .iter()
                 .filter(|(key, _)| key.as_bytes().starts_with(request.prefix.as_bytes()))
+                .filter(|(key, _)| !c.unlisted.contains(key))
                 .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after))
                 .take(most + 1)
                 .map(|(key, object)| Listed {
@@ -269,7 +264,7 @@ impl ObjectStore for Fake {
             let more = objects.len() > most;
             objects.truncate(most);
             let next = objects.last().filter(|_| more).map(|last| last.key.to_string());
-            ListPage { objects, next, exact: true }
+            ListPage { objects, next, exact: !c.odd_listings }
         });
         Self::answer(fault, Operation::List, &request.prefix, page)
     }

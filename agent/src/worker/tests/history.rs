@@ -240,13 +240,13 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
 }
 
 /// A few hundred in all, or as many of each as `PROPTEST_CASES` says: 10,000 by hand.
-fn cases(few: u32) -> ProptestConfig {
+pub(super) fn cases(few: u32) -> ProptestConfig {
     let usual = ProptestConfig::default();
     let cases = if usual.cases == 256 { few } else { usual.cases };
     ProptestConfig { cases, failure_persistence: None, ..usual }
 }
 
-fn simulated(history: impl Future<Output = ()>) {
+pub(super) fn simulated(history: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -106,7 +106,6 @@ fn everything_wrong_is_told_at_once() {
         [
             "source.endpoint: there is no endpoint nowhere; known are cnn1, minio, use1, usw2",
             "destinations[2].endpoint: there is no endpoint gone; known are cnn1, minio, use1, usw2",
-            "deletes.policy: is not supported by this version; use keep",
             "destinations[1]: overlaps destinations[0]; use another bucket or prefix",
         ]
     );

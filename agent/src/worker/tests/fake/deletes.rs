@@ -1,12 +1,34 @@
-//! Deletes, as S3 does them.
+//! Conditions and deletes, as S3 has them.
 
 #![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
 
+use std::sync::atomic::Ordering;
+
+use s3sync_proto::model::Key;
+
 use super::Fake;
 use super::wire::error;
-use crate::s3::{Class, DeleteRequest, Error, Operation};
+use crate::s3::{Class, Condition, DeleteRequest, Error, Operation};
 
 impl Fake {
+    pub(super) fn check(
+        &self,
+        condition: &Condition,
+        key: &Key,
+        operation: Operation,
+    ) -> Result<(), Error> {
+        if !self.nature.conditions {
+            return Ok(());
+        }
+        let there = self.with(|c| c.objects.get(key).map(|object| object.etag.clone()));
+        let holds = match condition {
+            Condition::None => true,
+            Condition::Absent => there.is_none(),
+            Condition::Matches(etag) => there.as_ref() == Some(etag),
+        };
+        if holds { Ok(()) } else { Err(error(Class::Precondition, operation, key)) }
+    }
+
     pub(super) async fn remove_one(&self, request: DeleteRequest) -> Result<(), Error> {
         let fault = self.begin(Operation::Delete, &request.key).await?;
         self.pass().await;
@@ -43,6 +65,7 @@ impl Fake {
             }
             if c.objects.remove(&request.key).is_some() {
                 c.deleted.push(request.key.clone());
+                c.deleted_at.insert(request.key.clone(), c.ticks.fetch_add(1, Ordering::SeqCst));
             }
             Ok(())
         })
