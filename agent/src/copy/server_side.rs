@@ -1,5 +1,6 @@
 //! One CopyObject: S3 moves the bytes, metadata and tags itself.
 
+use s3sync_proto::model::CompareMode;
 use tokio::time::Instant;
 
 use super::{By, Copied, Fault, STALLED, State, carry, look, single};
@@ -38,13 +39,14 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
 
 /// The metadata to write instead of the source's own, when S3 would not carry all of it. It is replaced as a whole, so
 /// it must be read first. S3 leaves out the website redirect, which only a HEAD shows: it is looked for where it is
-/// usual, on objects without bytes.
+/// usual, on objects without bytes, and everywhere in jobs that compare all that objects carry.
 async fn replacement(
     context: &Context,
     state: &State,
     stamp: Option<String>,
 ) -> Result<Option<crate::s3::Attributes>, Fault> {
-    if stamp.is_none() && state.source.size > 0 {
+    let looks = state.source.size == 0 || context.compare == CompareMode::Full;
+    if stamp.is_none() && !looks {
         return Ok(None);
     }
     let object = super::head_source(context, state, None).await?;

@@ -196,6 +196,24 @@ async fn a_redirect_without_bytes_survives_a_copy_inside_s3() {
     assert_eq!(at_destination(&bench, "to/x/a").attributes, redirect);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_job_that_compares_in_full_carries_a_redirect_with_bytes_inside_s3() {
+    let mut bench = Bench::new(MD5, MD5);
+    (bench.server_side, bench.compare) = (true, CompareMode::Full);
+    let redirect = Attributes {
+        website_redirect: Some("/b".into()),
+        content_type: Some("text/html".into()),
+        ..Attributes::default()
+    };
+    bench
+        .source
+        .with(|c| c.store(MD5, &Key::from("from/a"), "some bytes".into(), redirect.clone()));
+    let counters = bench.run().await;
+    assert_eq!((counters.copied_server_side, counters.repaired), (1, 0));
+    assert_eq!(at_destination(&bench, "to/x/a").attributes, redirect);
+    assert_eq!(bench.run().await.in_step, 1);
+}
+
 /// A run in which nothing but HEADs is asked for.
 async fn by_heads(bench: &mut Bench, keys: u64) -> Counters {
     let counters = bench.run().await;
