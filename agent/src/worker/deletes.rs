@@ -11,7 +11,8 @@ use s3sync_proto::model::{
 use tokio::time::Instant;
 
 use super::context::Context;
-use super::range::{GIVE_UP_WITHIN, MAX_SAMPLES};
+use super::range::GIVE_UP_WITHIN;
+use super::range::extra::MAX_SAMPLES;
 use crate::compare::Found;
 use crate::delete;
 use crate::scan::frontier::Settled;

@@ -1,6 +1,7 @@
 //! Brings one slice of the key space in step: lists both sides ahead, compares, hands differences to copies, and
 //! moves the cursor. Of named keys it looks at each by itself, in their order. One loop owns all state; everything that waits is a task that ends in an [`Event`].
 
+pub(super) mod extra;
 mod left;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,9 +26,6 @@ use crate::work::{Lost, Orders, Progress};
 /// How long tasks that were told to give up may take to abort what nobody can go on with. What is left open is in the
 /// server's records for the next holder.
 pub(super) const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
-
-/// Extra keys of one piece of work that are told by name, as samples.
-pub(super) const MAX_SAMPLES: usize = 10;
 
 /// What a task ended with.
 enum Event {
@@ -215,16 +213,6 @@ impl Driver {
         if self.ending.is_none() && all {
             self.abandon_before(None);
         }
-    }
-
-    fn count_extra(&mut self, key: Key) {
-        let extra = u64::from(self.context.filter.lets_key(&key));
-        if extra > 0 && self.sampled < MAX_SAMPLES {
-            self.sampled += 1;
-            self.samples.push(key.clone());
-        }
-        let counters = Counters { extra, destination_listed: extra, ..Counters::default() };
-        self.pass_by(key, counters);
     }
 
     fn decide(&mut self, source: Found, destination: Option<Found>) {
