@@ -1,5 +1,7 @@
 //! Against the lab: real sockets, real signatures.
 
+mod deletes;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
