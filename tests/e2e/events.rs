@@ -1,8 +1,11 @@
 //! Changes of the source are at the destinations without a scan.
 
-use s3sync_lab::{Object, QueueConfig};
-use s3sync_proto::model::{RunState, Trigger};
-use s3sync_tests::rounds::unequal;
+use std::time::Duration;
+
+use s3sync_lab::{Object, QueueConfig, Queues};
+use s3sync_proto::model::{Following, RunState, Trigger};
+use s3sync_tests::objects::ODD_KEYS;
+use s3sync_tests::rounds::{assert_no_upload, misbehave, start, unequal};
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, World};
 
@@ -15,6 +18,30 @@ async fn in_step(world: &World, what: &str) {
     until(what, RUN_BOUND, || {
         let all = unequal(world);
         std::future::ready(if all.is_empty() { Ok(()) } else { Err(all) })
+    })
+    .await;
+}
+
+/// Waits until nothing but rubbish is in the queue.
+async fn read(queues: &Queues) {
+    until("every message is deleted", RUN_BOUND, || {
+        let left = queues.messages(QUEUE).into_iter().map(|message| message.body);
+        let left: Vec<_> = left.filter(|body| body.contains("Records")).collect();
+        std::future::ready(if left.is_empty() { Ok(()) } else { Err(left.len()) })
+    })
+    .await;
+}
+
+async fn following(world: &World) -> Following {
+    let job = world.client().unwrap().get_job(&media()).await.unwrap();
+    job.following.expect("it follows a queue")
+}
+
+/// Waits until no key waits to be looked at.
+async fn idle(world: &World) {
+    until("no key waits", RUN_BOUND, || async {
+        let keys: u64 = following(world).await.destinations.iter().map(|one| one.keys).sum();
+        if keys == 0 { Ok(()) } else { Err(keys) }
     })
     .await;
 }
@@ -33,14 +60,138 @@ async fn a_write_and_an_overwrite_follow_by_themselves() {
     west.change(SOURCE, "elsewhere", Some(Object::new("not of the job")));
     in_step(&world, "what is overwritten is copied again").await;
     west.change(SOURCE, "srcfolder/a b+c", None);
-    until("every message is deleted", RUN_BOUND, || {
-        let left = queues.messages(QUEUE).len();
-        std::future::ready(if left == 0 { Ok(()) } else { Err(left) })
-    })
-    .await;
+    read(&queues).await;
     // Nothing is deleted unasked.
     assert!(world.side("cnn1").object(CHINA_DESTINATION, "destfolder/a b+c").is_some());
     assert_eq!(west.counts().of("ListObjectsV2"), 0, "nothing was scanned");
     let run = world.client().unwrap().get_run(&media(), None).await.unwrap();
     assert_eq!((run.trigger, run.state), (Trigger::Events, RunState::Running), "{run:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_costs_as_many_requests_as_it_should() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let queues = world.start_queue(QueueConfig::new(QUEUE)).await.unwrap();
+    world.apply_job_with_events(QUEUE, "").await.unwrap();
+    world.start_west("us-1").unwrap();
+    world.start_china("cn-1").unwrap();
+    let (west, china) = (world.side("usw2"), world.side("cnn1"));
+    // With the first copy the buckets are learned.
+    west.change(SOURCE, "srcfolder/first", Some(Object::new("first")));
+    in_step(&world, "the first is copied").await;
+    idle(&world).await;
+    read(&queues).await;
+    for side in [&west, &china] {
+        side.reset_counts();
+    }
+    queues.reset_counts();
+    west.change(SOURCE, "srcfolder/k", Some(Object::new("new")));
+    in_step(&world, "it is copied").await;
+    idle(&world).await;
+    read(&queues).await;
+    let counts = china.counts();
+    assert_eq!(counts.total(), 2, "one HEAD and one PUT: {counts:?}");
+    assert_eq!((counts.of("HeadObject"), counts.of("PutObject")), (1, 1), "{counts:?}");
+    let counts = west.counts();
+    // Of both destinations; the one on the same side is copied inside S3.
+    assert_eq!((counts.of("GetObject"), counts.of("HeadObject")), (2, 1), "{counts:?}");
+    assert_eq!((counts.of("CopyObject"), counts.total()), (1, 4), "{counts:?}");
+    assert_eq!(queues.counts().of("DeleteMessageBatch"), 1, "{:?}", queues.counts());
+    // An event that tells nothing new.
+    for side in [&west, &china] {
+        side.reset_counts();
+    }
+    let before = following(&world).await.events;
+    let body = format!(
+        "{{\"Records\":[{{\"eventName\":\"ObjectCreated:Put\",\"s3\":{{\"bucket\":{{\"name\":\"{SOURCE}\"}},\
+         \"object\":{{\"key\":\"srcfolder/k\"}}}}}}]}}"
+    );
+    queues.send(QUEUE, &body);
+    read(&queues).await;
+    until("the event was told of", RUN_BOUND, || async {
+        let now = following(&world).await.events;
+        if now > before { Ok(()) } else { Err(now) }
+    })
+    .await;
+    idle(&world).await;
+    let (china, west) = (china.counts(), west.counts());
+    assert_eq!((china.of("HeadObject"), china.total()), (1, 1), "{china:?}");
+    assert_eq!((west.of("HeadObject"), west.of("GetObject"), west.total()), (1, 2, 3), "{west:?}");
+}
+
+/// A body that differs from all others.
+fn version(number: usize) -> Object {
+    Object::new(format!("version {number} {}", "x".repeat(number * 37 % 5_000)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let queues = world.start_queue(QueueConfig::new(QUEUE)).await.unwrap();
+    // A second job follows a part of the first one's source, by the same queue.
+    let second = format!(
+        "---\nkind: Job\nname: second\nsource: {{ endpoint: usw2, bucket: {SOURCE}, prefix: srcfolder/00 }}\n\
+         destinations: [ {{ endpoint: cnn1, bucket: {CHINA_DESTINATION}, prefix: second/ }} ]\n\
+         events: {{ queue: {QUEUE} }}\n"
+    );
+    world.apply_job_with_events(QUEUE, &second).await.unwrap();
+    let agents = ["us-1", "cn-1", "cn-2"];
+    start(&mut world, &agents);
+    misbehave(&world, 6);
+    let west = world.side("usw2");
+    let mut random = fastrand::Rng::with_seed(6);
+    let mut keys: Vec<String> = (0..30).map(|n| format!("srcfolder/{n:03}")).collect();
+    keys.extend(ODD_KEYS.iter().map(|key| format!("srcfolder/{key}")));
+    let mut old = Vec::new();
+    for step in 0..400 {
+        let key = &keys[random.usize(..keys.len())];
+        let object = (random.u32(..4) > 0).then(|| version(step));
+        west.change(SOURCE, key, object);
+        old.extend(queues.messages(QUEUE).into_iter().map(|message| message.body).take(2));
+        // Late, doubled, out of order; and what is no event at all.
+        match random.u32(..10) {
+            0..2 if !old.is_empty() => queues.send(QUEUE, &old[random.usize(..old.len())].clone()),
+            2..5 => queues.send(QUEUE, "rubbish"),
+            _ => {}
+        }
+        match step {
+            80 | 300 => {
+                world.kill_server().await.unwrap();
+                world.start_server().await.unwrap();
+            }
+            200 => drop(world.client().unwrap().run_job(&media(), None).await.unwrap()),
+            120 | 160 | 240 | 280 | 340 => {
+                let agent = agents[random.usize(..agents.len())];
+                world.kill_agent(agent).await.unwrap();
+                start(&mut world, &[agent]);
+            }
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+    // Everything is there in the end; what was deleted and stays at a destination would be extra.
+    for (number, key) in keys.iter().enumerate() {
+        west.change(SOURCE, key, Some(version(10_000 + number)));
+    }
+    in_step(&world, "all is in step after all").await;
+    read(&queues).await;
+    idle(&world).await;
+    assert_no_upload(&world);
+    until("the second job is in step", RUN_BOUND, || {
+        let china = world.side("cnn1");
+        let behind: Vec<_> = west
+            .objects(SOURCE)
+            .into_iter()
+            .filter_map(|(key, object)| {
+                let rest = key.strip_prefix(b"srcfolder/00")?;
+                let copy = china.object(CHINA_DESTINATION, [b"second/", rest].concat());
+                copy.is_none_or(|copy| copy.body != object.body).then_some(key)
+            })
+            .collect();
+        std::future::ready(if behind.is_empty() { Ok(()) } else { Err(behind) })
+    })
+    .await;
+    let queue = world.client().unwrap().get_queue(&QUEUE.parse().unwrap()).await.unwrap();
+    let status = queue.status.expect("it is read");
+    assert!(status.agent.is_some() && status.unreadable > 0, "{status:?}");
+    assert_eq!(status.last_unreadable[0].excerpt, "rubbish");
 }

@@ -16,11 +16,11 @@ use crate::queue::{Class, Error, MAX_BATCH, MAX_WAIT, Queue, Received};
 use crate::work::{Lost, Orders, WatchDesk};
 
 /// For how long a message is hidden from others. A holder that dies delays it by as much.
-const HIDDEN: Duration = Duration::from_secs(60);
+const HIDDEN: Duration = Duration::from_secs(30);
 /// A message whose time runs out within this is hidden longer.
-const EXTEND_WITHIN: Duration = Duration::from_secs(30);
+const EXTEND_WITHIN: Duration = Duration::from_secs(15);
 /// How often that is looked after.
-const EXTEND_EVERY: Duration = Duration::from_secs(10);
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
 /// How often the server is told how the queue stands.
 const STATE_EVERY: Duration = Duration::from_secs(30);
 /// Tries of a delete before the messages are left to come again.
