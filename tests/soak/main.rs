@@ -1,6 +1,7 @@
-//! The kill tests, those with writers, and those of giant objects, with big counts, started by hand:
+//! The kill tests, those with writers, those of giant objects and the rate of events, with big counts, started by hand:
 //! `cargo test --release -p s3sync-tests --test soak -- --nocapture`. Figures go into docs/measurements.md.
 
+mod events;
 mod giants;
 
 use std::path::Path;

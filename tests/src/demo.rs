@@ -4,19 +4,24 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use md5::{Digest as _, Md5};
+use s3sync_lab::{Endpoint, QueueConfig};
 use s3sync_proto::model::{Counters, Name};
 
 use crate::objects;
+use crate::wait::until;
 use crate::world::{CHINA, CHINA_DESTINATION, SOURCE, Times, WEST, WEST_DESTINATION, World};
 
 /// Objects of the demo.
 const OBJECTS: usize = 3_000;
+/// Events are at the destinations within this, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Reads at once while it proves.
 const READS: usize = 32;
 
@@ -98,6 +103,8 @@ async fn show(args: Args) -> anyhow::Result<()> {
     );
     prove(&world).await?;
 
+    events(&mut world).await?;
+
     say("What an operator sees:");
     ctl(&world, &["run", "list"]).await?;
     println!();
@@ -110,6 +117,54 @@ async fn show(args: Args) -> anyhow::Result<()> {
         println!("\nWith --keep everything stays up.");
     }
     Ok(())
+}
+
+/// Objects are written, overwritten and deleted, and events bring it to the destinations.
+async fn events(world: &mut World) -> anyhow::Result<()> {
+    say("The source's bucket tells a queue of each change, and the job follows it:");
+    world.start_queue(QueueConfig::new("media-events")).await?;
+    world.apply_job_with_events("media-events", "").await?;
+    println!("    $ s3syncctl apply -f job.yaml        # with events: {{ queue: media-events }}");
+    let west = client(&world.side("usw2").url(), "us-west-2", WEST);
+    for (what, body) in [("written", "one"), ("overwritten", "one and two")] {
+        let began = tokio::time::Instant::now();
+        for number in 0..10 {
+            let (key, body) = (format!("srcfolder/live/{number}"), format!("{body} {number}"));
+            let put = west.put_object().bucket(SOURCE).key(key).body(body.into_bytes().into());
+            put.send().await.context("write")?;
+        }
+        until("events bring it to both sides", PATIENCE, || {
+            let behind = live(world);
+            std::future::ready(if behind == 0 { Ok(()) } else { Err(behind) })
+        })
+        .await;
+        println!(
+            "    10 objects {what}: in place on both sides {:?} after the first",
+            began.elapsed()
+        );
+    }
+    let gone = west.delete_object().bucket(SOURCE).key("srcfolder/live/0");
+    gone.send().await.context("delete")?;
+    println!("    one deleted: it stays at the destinations, since the job says nothing else");
+    ctl(world, &["job", "get", "media"]).await?;
+    ctl(world, &["queue", "get", "media-events"]).await
+}
+
+/// Objects that were just written and are not in place on both sides.
+fn live(world: &World) -> usize {
+    let (west, china) = (world.side("usw2"), world.side("cnn1"));
+    let source = west.objects(SOURCE).into_iter();
+    let live = source.filter(|(key, _)| key.starts_with(b"srcfolder/live/"));
+    let behind = |side: &Endpoint, bucket: &str, key: &[u8], body: &[u8]| {
+        side.object(bucket, key).is_none_or(|copy| copy.body != body)
+    };
+    live.filter(|(key, object)| {
+        let rest = key.strip_prefix(b"srcfolder/").unwrap_or_default();
+        let key = [b"destfolder/", rest].concat();
+        behind(&west, WEST_DESTINATION, &key, &object.body)
+            || behind(&china, CHINA_DESTINATION, &key, &object.body)
+    })
+    .count()
 }
 
 fn say(text: &str) {
