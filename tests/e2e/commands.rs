@@ -27,6 +27,7 @@ const COMMANDS: &[(&str, &[&str], i32)] = &[
     ("job list", &[], 0),
     ("job get", &["none"], 3),
     ("job run", &["none"], 3),
+    ("job plan", &["none"], 3),
     ("job edit", &["none", "--editor", "true"], 3),
     ("job pause", &["none"], 3),
     ("job resume", &["none"], 3),

@@ -1,5 +1,7 @@
 //! What people see, as golden texts.
 
+mod lists;
+
 use base64::Engine as _;
 use expect_test::expect;
 use s3sync_proto::model::{

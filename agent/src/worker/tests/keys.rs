@@ -1,11 +1,12 @@
 //! Every legal shape of key, over real sockets: listed, compared, cut, copied as one and in parts, with tags, looked at by
-//! name, failing, explained. What does not hold shrinks to the smallest keys that show it.
+//! name, failing, explained, deleted. What does not hold shrinks to the smallest keys that show it.
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use s3sync_lab::{Capabilities, Fault, Faults, Object, Rule, When};
-use s3sync_proto::model::{KeyVerdict, MAX_KEY_BYTES};
+use s3sync_proto::model::{DeleteWork, KeyVerdict, MAX_KEY_BYTES};
 
 use super::sockets::{BUCKET, Sockets};
 use super::*;
@@ -186,6 +187,30 @@ async fn through_everything(keys: BTreeSet<String>) {
     }
     case.sockets.lab.endpoint("a").remove(BUCKET, format!("from/{cut}"));
     assert_eq!(case.explained(&cut).await.verdict, KeyVerdict::Extra, "{cut:?}");
+    deleted_but_one(&case, &cut).await;
+}
+
+/// All keys but one go from the source, of which `gone` has gone already, and then from the destination.
+async fn deleted_but_one(case: &Case, gone: &str) {
+    let (from, to) = (case.sockets.lab.endpoint("a"), case.sockets.lab.endpoint("b"));
+    let stays = case.keys.iter().find(|key| *key != gone);
+    for key in case.keys.iter().filter(|key| *key != gone && Some(*key) != stays) {
+        from.remove(BUCKET, format!("from/{key}"));
+    }
+    let work = DeleteWork {
+        range: KeyRange::default(),
+        cursor: None,
+        count_only: false,
+        unconditional: false,
+        deleting: Vec::new(),
+    };
+    let recorded = case.work(Work::Delete(work)).await;
+    assert_eq!(recorded.failures, []);
+    let left: Vec<_> = to.objects(BUCKET).into_keys().collect();
+    let expected: Vec<_> =
+        stays.map(|key| Bytes::from(format!("to/x/{key}"))).into_iter().collect();
+    assert_eq!(left, expected);
+    assert_eq!(recorded.counters.deleted, (case.keys.len() - expected.len()) as u64);
 }
 
 fn few() -> ProptestConfig {
