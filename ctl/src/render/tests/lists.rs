@@ -46,15 +46,19 @@ fn jobs() {
             description: "is odd; do otherwise".into(),
         }],
     };
-    shows(&job, expect![[r#"
+    shows(
+        &job,
+        expect![[r#"
         JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN
         media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7
                              cnn1:dest-cnn1/out/
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN  DELETES  GENERATION  AGE
         media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7   keep     3           -
                              cnn1:dest-cnn1/out/
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         job         media
         from        usw2:src/in/
         to          usw2:dest-usw2/out/
@@ -68,7 +72,8 @@ fn jobs() {
         updated     -
         last run    media/7
         warning     source.prefix: is odd; do otherwise
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -91,11 +96,13 @@ fn endpoints() {
     expect![[r#"
         ENDPOINT  REGION     URL                         BUCKETS
         minio     us-east-1  https://minio.example:9000  1
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
     expect![[r#"
         ENDPOINT  REGION     URL                         BUCKETS  PATH STYLE  AGE
         minio     us-east-1  https://minio.example:9000  1        true        -
-    "#]].assert_eq(&wide);
+    "#]]
+    .assert_eq(&wide);
 }
 
 #[test]
@@ -110,19 +117,24 @@ fn queues() {
         created: NEVER,
         updated: NEVER,
     };
-    shows(&queue, expect![[r#"
+    shows(
+        &queue,
+        expect![[r#"
         QUEUE         ENDPOINT  URL
         media-events  usw2      https://sqs.us-west-2.amazonaws.com/123456789012/media-events
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         QUEUE         ENDPOINT  URL                                                            AGE
         media-events  usw2      https://sqs.us-west-2.amazonaws.com/123456789012/media-events  -
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         queue    media-events
         url      https://sqs.us-west-2.amazonaws.com/123456789012/media-events
         read by  the credential of endpoint usw2
         created  -
         updated  -
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -150,13 +162,17 @@ fn agents() {
         connected: NEVER,
         features: Vec::new(),
     };
-    shows(&agent, expect![[r#"
+    shows(
+        &agent,
+        expect![[r#"
         AGENT  STATE   LABELS             ENDPOINTS  HOLDS   LAST SEEN
         cn-1   online  region=cn-north-1  usw2,cnn1  2 of 4  -
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         AGENT  STATE   LABELS             ENDPOINTS  HOLDS   LAST SEEN  VERSION  CONNECTED
         cn-1   online  region=cn-north-1  usw2,cnn1  2 of 4  -          0.1.0    -
-    "#]], expect![[r#"
+    "#]],
+        expect![[r#"
         agent      cn-1
         state      online
         labels     region=cn-north-1
@@ -166,7 +182,8 @@ fn agents() {
         last seen  -
         endpoint   usw2 (profile): list+read in src/in/*
         endpoint   cnn1 (profile): everything but delete
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -179,7 +196,8 @@ fn runs() {
     expect![[r#"
         RUN      STATE   TRIGGER  LISTED  IN STEP  COPIED  BYTES    FAILED  AGE  TOOK
         media/3  failed  manual   12,345  12,000   343     5.0 GiB  2       -    3m20s
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
     expect![[r#"
         RUN      STATE   TRIGGER  LISTED  IN STEP  COPIED  BYTES    FAILED  AGE  TOOK   LIST REQ  READ REQ  WRITE REQ  REASON
         media/3  failed  manual   12,345  12,000   343     5.0 GiB  2       -    3m20s  26        343       345        the source bucket does not exist
