@@ -37,6 +37,7 @@ const COMMANDS: &[(&str, &[&str], i32)] = &[
     ("run watch", &["none"], 3),
     ("run wait", &["none/7"], 3),
     ("run cancel", &["none"], 3),
+    ("run approve", &["none", "--yes"], 3),
     ("run pause", &["none"], 3),
     ("run resume", &["none"], 3),
     ("run retry", &["none"], 3),

@@ -11,6 +11,7 @@ mod doors;
 mod events;
 mod explain;
 mod fair;
+mod import;
 mod kill;
 mod large;
 mod plan;

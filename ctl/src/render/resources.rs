@@ -242,6 +242,9 @@ impl Show for Job {
             vec![line("job", self.name.to_string()), line("from", place(&self.spec.source))];
         for destination in &self.spec.destinations {
             let mut text = place(&destination.location);
+            if let Some(class) = &destination.storage_class {
+                text.push_str(&format!(" as {class}"));
+            }
             if !destination.agent_labels.is_empty() {
                 text.push_str(&format!(" by agents with {}", labels(&destination.agent_labels)));
             }

@@ -41,6 +41,7 @@ fn jobs() {
         updated: NEVER,
         latest_run: Some("jobs/media/runs/7".parse().unwrap()),
         next_starts: Vec::new(),
+        following: None,
         warnings: vec![Warning {
             field: "source.prefix".into(),
             description: "is odd; do otherwise".into(),
@@ -54,25 +55,25 @@ fn jobs() {
                              cnn1:dest-cnn1/out/
     "#]],
         expect![[r#"
-        JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN  DELETES  GENERATION  AGE
-        media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7   keep     3           -
-                             cnn1:dest-cnn1/out/
-    "#]],
+            JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN  DELETES  LAG  GENERATION  AGE
+            media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7   keep     -    3           -
+                                 cnn1:dest-cnn1/out/
+        "#]],
         expect![[r#"
-        job         media
-        from        usw2:src/in/
-        to          usw2:dest-usw2/out/
-        to          cnn1:dest-cnn1/out/ by agents with region=cn
-        objects     **/*.jpg; not tmp/**; from 1 B; up to 4.5 TiB
-        compare     checksum
-        schedule    every 6h
-        deletes     keep
-        generation  3
-        created     -
-        updated     -
-        last run    media/7
-        warning     source.prefix: is odd; do otherwise
-    "#]],
+            job         media
+            from        usw2:src/in/
+            to          usw2:dest-usw2/out/
+            to          cnn1:dest-cnn1/out/ as STANDARD_IA by agents with region=cn
+            objects     **/*.jpg; not tmp/**; from 1 B; up to 4.5 TiB
+            compare     checksum
+            schedule    every 6h
+            deletes     keep
+            generation  3
+            created     -
+            updated     -
+            last run    media/7
+            warning     source.prefix: is odd; do otherwise
+        "#]],
     );
 }
 
@@ -113,6 +114,7 @@ fn queues() {
             url: "https://sqs.us-west-2.amazonaws.com/123456789012/media-events".into(),
             endpoint: "usw2".parse().unwrap(),
         },
+        status: None,
         etag: "e".into(),
         created: NEVER,
         updated: NEVER,
@@ -120,20 +122,21 @@ fn queues() {
     shows(
         &queue,
         expect![[r#"
-        QUEUE         ENDPOINT  URL
-        media-events  usw2      https://sqs.us-west-2.amazonaws.com/123456789012/media-events
-    "#]],
+            QUEUE         ENDPOINT  READ BY  WAITING  OLDEST
+            media-events  usw2      -        -        -
+        "#]],
         expect![[r#"
-        QUEUE         ENDPOINT  URL                                                            AGE
-        media-events  usw2      https://sqs.us-west-2.amazonaws.com/123456789012/media-events  -
-    "#]],
+            QUEUE         ENDPOINT  READ BY  WAITING  OLDEST  URL                                                            AGE
+            media-events  usw2      -        -        -       https://sqs.us-west-2.amazonaws.com/123456789012/media-events  -
+        "#]],
         expect![[r#"
-        queue    media-events
-        url      https://sqs.us-west-2.amazonaws.com/123456789012/media-events
-        read by  the credential of endpoint usw2
-        created  -
-        updated  -
-    "#]],
+            queue    media-events
+            url      https://sqs.us-west-2.amazonaws.com/123456789012/media-events
+            read by  the credential of endpoint usw2
+            created  -
+            updated  -
+            state    not read: no job names it
+        "#]],
     );
 }
 
