@@ -4,10 +4,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use s3sync_proto::model::{
-    DeleteMode, DestinationPlan, Difference, JobPlan, JobSpec, Key, KeyRange, Name, NextStep,
-    PlanPart,
+    DeleteMode, DeletePolicy, DestinationPlan, Difference, JobPlan, JobSpec, Key, KeyRange, Name,
+    NextStep, PlanPart,
 };
 
+use super::guard::{Before, Counted, Guard, guard};
 use crate::store::SessionId;
 
 /// A slice that is looked at so often without getting on is given up.
@@ -41,7 +42,7 @@ pub struct Slice {
 #[derive(Debug)]
 pub struct Survey {
     plan: JobPlan,
-    deletes: DeleteMode,
+    deletes: DeletePolicy,
     waiting: VecDeque<Slice>,
     /// Slices that are being looked at.
     looking: usize,
@@ -52,14 +53,14 @@ impl Survey {
     #[must_use]
     pub fn new(job: &Name, spec: &JobSpec) -> Self {
         let destinations = spec.destinations.iter().enumerate();
-        let deletes = spec.deletes.mode;
+        let deletes = spec.deletes;
         let plans = destinations.map(|(index, destination)| DestinationPlan {
             index: u32::try_from(index).unwrap_or(u32::MAX),
             location: destination.location.clone(),
             problem: None,
             tally: Default::default(),
             list_requests: 0,
-            extra_fate: extra_fate(deletes).to_owned(),
+            extra_fate: String::new(),
         });
         let plan = JobPlan {
             job: job.clone(),
@@ -86,6 +87,10 @@ impl Survey {
             let pages = |keys: u64| keys.div_ceil(PAGE).max(1);
             let tally = &destination.tally;
             destination.list_requests = pages(tally.source_keys) + pages(tally.destination_keys);
+        }
+        for (index, fate) in extra_fates(&self.deletes, &plan.destinations).into_iter().enumerate()
+        {
+            plan.destinations[index].extra_fate = fate;
         }
         plan
     }
@@ -130,7 +135,7 @@ impl Survey {
         destination.tally += tally;
         for difference in &mut differences {
             difference.destination = destination.index;
-            if difference.next == NextStep::Delete && self.deletes == DeleteMode::Keep {
+            if difference.next == NextStep::Delete && self.deletes.mode == DeleteMode::Keep {
                 difference.next = NextStep::Nothing;
             }
         }
@@ -190,10 +195,35 @@ impl Survey {
     }
 }
 
-fn extra_fate(deletes: DeleteMode) -> &'static str {
-    match deletes {
-        DeleteMode::Keep => "they stay: the job deletes nothing",
-        DeleteMode::Mirror => "they would be deleted, as far as the guards of the job allow it",
+/// What a run would do with the keys that only the destination has: what its guard would say of what was found so far.
+fn extra_fates(deletes: &DeletePolicy, plans: &[DestinationPlan]) -> Vec<String> {
+    if deletes.mode == DeleteMode::Keep {
+        return vec!["they stay: the job deletes nothing".to_owned(); plans.len()];
+    }
+    if plans.iter().any(|plan| plan.problem.is_some()) {
+        let text = "they stay: a run deletes nothing while it cannot look at every key";
+        return vec![text.to_owned(); plans.len()];
+    }
+    let counted = plans.iter().map(|plan| Counted {
+        source: plan.tally.source_keys,
+        listed: plan.tally.destination_keys,
+        extra: plan.tally.extra.objects,
+        deleted: 0,
+    });
+    match guard(deletes, &counted.collect::<Vec<_>>(), Before::default()) {
+        Guard::Nothing => vec![String::new(); plans.len()],
+        Guard::Passed => {
+            vec!["a run would delete them; its guard lets them pass".to_owned(); plans.len()]
+        }
+        Guard::Asks(reasons) => reasons.into_iter().map(asks).collect(),
+    }
+}
+
+fn asks(reason: String) -> String {
+    if reason.is_empty() {
+        "a run would delete them, once what another destination needs is approved".to_owned()
+    } else {
+        format!("a run would ask for an approval before it deletes them: {reason}")
     }
 }
 

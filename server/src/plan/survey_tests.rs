@@ -153,3 +153,29 @@ fn an_answer_outside_its_slice_counts_for_nothing() {
 fn left_all() -> Vec<u32> {
     (0..10).collect()
 }
+
+#[test]
+fn what_becomes_of_extra_keys_is_what_the_guard_would_say() {
+    let mut spec = spec(2);
+    let job = "media".parse().unwrap();
+    let fates = |spec: &JobSpec, extras: [u64; 2], problem: Option<&str>| {
+        let mut survey = Survey::new(&job, spec);
+        for (plan, extra) in survey.plan.destinations.iter_mut().zip(extras) {
+            plan.tally.extra.objects = extra;
+            (plan.tally.source_keys, plan.tally.destination_keys) = (1_000, 1_000);
+            plan.problem = problem.map(str::to_owned);
+        }
+        survey.plan().destinations.into_iter().map(|plan| plan.extra_fate).collect::<Vec<_>>()
+    };
+    assert!(fates(&spec, [1, 0], None).iter().all(|fate| fate.starts_with("they stay")));
+    spec.deletes.mode = DeleteMode::Mirror;
+    assert_eq!(fates(&spec, [0, 0], None), ["", ""]);
+    assert!(fates(&spec, [100, 1], None).iter().all(|fate| fate.contains("lets them pass")));
+    let fates_above = fates(&spec, [101, 1], None);
+    assert!(
+        fates_above[0].contains("10.1 %, more than max_percent allows, 10 %"),
+        "{fates_above:?}"
+    );
+    assert!(fates_above[1].contains("another destination"), "{fates_above:?}");
+    assert!(fates(&spec, [1, 1], Some("no agent"))[0].starts_with("they stay"));
+}
