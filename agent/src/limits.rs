@@ -3,6 +3,8 @@
 //! Whoever holds permits of requests asks for no more of them, and bytes are asked for before requests. So nobody
 //! waits for what is held by somebody who waits.
 
+pub(crate) mod throttle;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

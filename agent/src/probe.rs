@@ -77,7 +77,7 @@ fn side(
         store,
         bucket: bucket.to_owned(),
         prefix: Bytes::copy_from_slice(prefix.as_bytes()),
-        limiter: engine.limiter(endpoint),
+        limiter: crate::limits::throttle::Access::new(engine.limiter(endpoint), None),
         known: engine.known(&BucketFacts::unknown(endpoint.clone(), bucket.to_owned())),
         fixed_etags: spec.etags,
         meter: Arc::new(Meter::default()),

@@ -21,8 +21,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use s3sync_proto::model::{
     AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE,
-    FEATURE_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_PLAN, FromAgent, Held, Hello, Name,
-    Timestamp, ToAgent, Watch, WorkError,
+    FEATURE_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_LIMITS, FEATURE_PLAN, FromAgent, Held,
+    Hello, Name, Share, Timestamp, ToAgent, Watch, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,7 @@ const FEATURES: &[&str] = &[
     FEATURE_EVENTS,
     FEATURE_DELETES,
     FEATURE_CAREFUL,
+    FEATURE_LIMITS,
 ];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.
@@ -103,6 +104,16 @@ pub trait Workshop: Send + Sync + 'static {
         orders: Orders,
     ) -> Result<(), WorkError>;
 
+    /// What may be used of the limits of jobs from now on, all of it, until then.
+    fn share(&self, shares: &[Share], until: Instant) {
+        let _ = (shares, until);
+    }
+
+    /// Shares hold until then.
+    fn keep_shares(&self, until: Instant) {
+        let _ = until;
+    }
+
     /// Looks at what the server asks about, and writes nothing. The future is dropped when nobody waits any more.
     async fn answer(&self, ask: Ask) -> Answer;
 }
@@ -139,6 +150,7 @@ pub struct Session {
     ledger: Arc<Ledger>,
     staff: Staff,
     questions: Questions,
+    workshop: Arc<dyn Workshop>,
     shutdown: CancellationToken,
     /// When workers that have not let go are dropped; set while draining.
     drain_until: Option<Instant>,
@@ -172,7 +184,8 @@ impl Session {
             identity,
             dial,
             staff: Staff::new(Arc::clone(&workshop), Arc::clone(&ledger)),
-            questions: Questions::new(workshop),
+            questions: Questions::new(Arc::clone(&workshop)),
+            workshop,
             ledger,
             shutdown: CancellationToken::new(),
             drain_until: None,
@@ -231,6 +244,8 @@ impl Session {
     }
 
     async fn open(&mut self) -> Result<Result<Opened, Fault>, Drained> {
+        // Shares are of a session; the server deals them anew.
+        self.workshop.share(&[], Instant::now());
         let held = self.ledger.begin_session();
         self.questions.begin_session();
         let sent = self.ledger.gate.read_clocks();

@@ -55,7 +55,8 @@ pub use run::{
 pub use time::Timestamp;
 pub use work::{
     Ack, Assignment, DeleteWork, Extras, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
-    FEATURE_KEYS, FromAgent, Held, Hello, Lease, MAX_DELETING, MAX_KEY_BYTES_PER_WORK,
-    MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, SplitProposal, State, Suspicion,
-    ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    FEATURE_KEYS, FEATURE_LIMITS, FromAgent, Held, Hello, Lease, MAX_DELETING,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS, Outcome, Share, Shares,
+    SplitProposal, State, Suspicion, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome,
+    Work, WorkReport,
 };

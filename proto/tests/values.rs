@@ -393,6 +393,7 @@ pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
         Just(FromAgent::Goodbye),
         (any::<u64>(), answer()).prop_map(|(id, answer)| FromAgent::Answer { id, answer }),
         batch().prop_map(FromAgent::Events),
+        any::<u64>().prop_map(FromAgent::SharesApplied),
     ]
 }
 
@@ -488,5 +489,6 @@ pub(crate) fn to_agent() -> impl Strategy<Value = ToAgent> {
         question().prop_map(ToAgent::Question),
         any::<u64>().prop_map(ToAgent::Withdrawal),
         watch().prop_map(|watch| ToAgent::Watch(Box::new(watch))),
+        ask::shares(),
     ]
 }

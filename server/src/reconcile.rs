@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use s3sync_proto::model::{Held, RunName, ToAgent};
+use s3sync_proto::model::{Assignment, Held, Limits, RunName, ToAgent};
 use tokio::time::Instant;
 
 use crate::grpc::Context;
 use crate::plan;
-use crate::session::End;
+use crate::session::{End, Works};
 use crate::store::{Error, SessionId, Snapshot};
 
 /// How often it looks without being woken. Wake-ups may be lost; this may not.
@@ -92,6 +92,7 @@ impl Reconcile {
         let mut snapshot = store.snapshot(MAX_READY, now).await?;
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
         // would wait there for as long.
+        let open: BTreeSet<_> = snapshot.sessions.iter().map(|one| one.session).collect();
         snapshot.sessions.retain(|one| self.context.sessions.is_here(one.session));
         let lately = Self::due(&mut self.gave_way, plan::TURN);
         let placement = plan::place(&snapshot, &lately);
@@ -100,17 +101,18 @@ impl Reconcile {
         if !placement.reasons.is_empty() {
             store.explain_runs(placement.reasons).await?;
         }
-        if !placement.grants.is_empty() {
-            for (session, assignment) in store.lease(placement.grants, now).await? {
-                let held = assignment.held;
-                tracing::debug!(session = session.0, range = held.id, epoch = held.epoch, "leased");
-                if !self.context.sessions.push(session, ToAgent::Assignment(Box::new(assignment))) {
-                    tracing::debug!(
-                        session = session.0,
-                        range = held.id,
-                        "the session is not here any more"
-                    );
-                }
+        let leased = match placement.grants.is_empty() {
+            true => Vec::new(),
+            false => store.lease(placement.grants, now).await?,
+        };
+        // Before any work of it: who has not been told a share knows of no limit.
+        self.context.sessions.deal(&works(&snapshot, &leased), &open);
+        for (session, assignment) in leased {
+            let held = assignment.held;
+            tracing::debug!(session = session.0, range = held.id, epoch = held.epoch, "leased");
+            if !self.context.sessions.push(session, ToAgent::Assignment(Box::new(assignment))) {
+                let (session, range) = (session.0, held.id);
+                tracing::debug!(session, range, "the session is not here any more");
             }
         }
         self.watch(&snapshot).await?;
@@ -189,4 +191,20 @@ impl Reconcile {
         told.retain(|_, at| at.elapsed() < pause);
         told.keys().cloned().collect()
     }
+}
+
+/// Who holds how much work of the runs that have limits.
+fn works(snapshot: &Snapshot, leased: &[(SessionId, Assignment)]) -> Works {
+    let fresh = leased.iter().filter_map(|(session, assignment)| {
+        let range = snapshot.ready.iter().find(|range| range.held.id == assignment.held.id)?;
+        Some((*session, range))
+    });
+    let held = snapshot.leased.iter().map(|leased| (leased.session, &leased.range));
+    let mut works = Works::new();
+    for (session, range) in held.chain(fresh).filter(|(_, one)| one.limits != Limits::default()) {
+        let (_, holders) =
+            works.entry(range.run.clone()).or_insert_with(|| (range.limits, BTreeMap::new()));
+        *holders.entry(session).or_default() += 1;
+    }
+    works
 }

@@ -1,19 +1,22 @@
 //! The sessions of this process: where to push messages to. Only a hint; who holds what is the store's to say.
 
 mod questions;
+mod shares;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use s3sync_proto::model::{Answer, Ask, Question, ToAgent};
+use s3sync_proto::model::{Answer, Ask, Question, Shares, ToAgent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::questions::Questions;
+use self::shares::Dealt;
 use crate::store::SessionId;
 
 pub use self::questions::{MAX_OPEN_QUESTIONS, Unanswered};
+pub use self::shares::Works;
 
 /// Timing of leases. What each bound is for is in ARCHITECTURE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,7 @@ pub struct Handle {
 pub struct Sessions {
     handles: Mutex<BTreeMap<SessionId, Handle>>,
     questions: Questions,
+    dealt: Dealt,
 }
 
 /// A question until it is answered. When whoever asked leaves before, the agent is told.
@@ -112,6 +116,26 @@ impl Sessions {
     #[must_use]
     pub fn is_here(&self, session: SessionId) -> bool {
         self.get(session).is_some()
+    }
+
+    /// Deals the limits of jobs out anew, and tells each session of this process what it may use when that has changed.
+    pub fn deal(&self, works: &Works, open: &BTreeSet<SessionId>) {
+        let here = open.iter().copied().filter(|session| self.is_here(*session)).collect();
+        for (session, shares) in self.dealt.deal(works, open, &here) {
+            // One that does not take it is ended, and begins without shares when it comes back.
+            let _taken = self.push(session, ToAgent::Shares(shares));
+        }
+    }
+
+    /// What a session was told last of what it may use.
+    #[must_use]
+    pub fn shares(&self, session: SessionId) -> Option<Shares> {
+        self.dealt.told(session)
+    }
+
+    /// A session applies what it was told with this version.
+    pub fn shares_applied(&self, session: SessionId, version: u64) {
+        self.dealt.applied(session, version);
     }
 
     /// Removes a session.

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
     Destination, EventBatch, Failure, FailureClass, FailureGroup, Following, Held, Hello, Key,
-    Location, Name, QueueSpec, QueueStatus, Run, RunName, SplitProposal, State, Suspicion,
+    Limits, Location, Name, QueueSpec, QueueStatus, Run, RunName, SplitProposal, State, Suspicion,
     Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
@@ -431,6 +431,8 @@ pub struct RangeView {
     pub careful: bool,
     /// Agent that refused it lately.
     pub refused_by: Option<Name>,
+    /// Bounds on what its run may use.
+    pub limits: Limits,
 }
 
 /// A range that is held.

@@ -14,6 +14,7 @@ mod fair;
 mod import;
 mod kill;
 mod large;
+mod limits;
 mod plan;
 mod poison;
 mod secrets;

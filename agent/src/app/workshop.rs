@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, Watch, WorkError,
+    Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, Share, Watch, WorkError,
 };
+
+use tokio::time::Instant;
 
 use crate::session::Workshop;
 use crate::stores::Stores;
@@ -42,6 +44,14 @@ impl Workshop for EngineWorkshop {
         let queue = self.stores.open_queue(&watch.spec, &watch.endpoint)?;
         watch::follow(watch, queue, desk, orders).await;
         Ok(())
+    }
+
+    fn share(&self, shares: &[Share], until: Instant) {
+        self.engine.share(shares, until);
+    }
+
+    fn keep_shares(&self, until: Instant) {
+        self.engine.keep_shares(until);
     }
 
     async fn answer(&self, ask: Ask) -> Answer {

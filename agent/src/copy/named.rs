@@ -12,7 +12,7 @@ use super::single::STREAM_BYTES;
 use super::{End, Left, Opened, State, Task, abandon, bring_in_step, failure, look, settled};
 use crate::clock;
 use crate::compare::{self, Decision, Found, STAMP, stamp};
-use crate::limits::acquire_pair;
+use crate::limits::throttle::acquire_both;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Error, GetRequest, Object, Operation};
 use crate::scan::frontier::Settled;
@@ -160,7 +160,7 @@ fn decide(context: &Context, source: &Found, object: &Object, there: &Object) ->
 async fn open(context: &Context, request: GetRequest) -> Result<Opened, Box<Error>> {
     let source = &context.source;
     let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
-    let permits = acquire_pair(&source.limiter, &context.destination.limiter).await;
+    let permits = acquire_both(&source.limiter, &context.destination.limiter).await;
     let (object, body) = source.once(Operation::Get, source.store.get(request)).await?;
     Ok(Opened { object, body, permits: permits.into(), bytes })
 }

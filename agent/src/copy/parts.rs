@@ -15,7 +15,7 @@ use super::resume::{self, Needs};
 use super::single::{COLLECT_PLAIN_UP_TO, STREAM_BYTES};
 use super::upload::{self, Open};
 use super::{By, Copied, Fault, State, carry, single};
-use crate::limits::acquire_pair;
+use crate::limits::throttle::acquire_both;
 use crate::retry::{Next, Tries};
 use crate::s3::{
     Algorithm, Class, CompleteRequest, Condition, CopyPartRequest, CreateUploadRequest, Error,
@@ -355,8 +355,9 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     let length = range.end - range.start;
     let collect = plan.state.plain && length <= COLLECT_PLAIN_UP_TO;
     let bytes = if collect { length } else { STREAM_BYTES.min(length) };
+    destination.limiter.admit_bytes(length).await;
     let _bytes = context.engine.bytes.acquire(bytes).await;
-    let _permits = acquire_pair(&source.limiter, &destination.limiter).await;
+    let _permits = acquire_both(&source.limiter, &destination.limiter).await;
     let request = GetRequest {
         key: source.full(&plan.state.key),
         if_match: (!plan.state.etag.is_empty()).then(|| plan.state.etag.clone()),

@@ -8,7 +8,8 @@ use super::body::{self, End};
 use super::digest::{self, Crc, Digested, Expected, Running, Told};
 use super::{Copied, Fault, Opened, STALLED, State, carry, look};
 use crate::compare::is_md5_like;
-use crate::limits::{Permit, acquire_pair};
+use crate::limits::Permit;
+use crate::limits::throttle::acquire_both;
 use crate::s3::{
     Algorithm, Class, Condition, GetRequest, Object, Operation, PutBody, PutRequest, Verify,
     Written,
@@ -30,6 +31,7 @@ pub(super) const STREAM_BYTES: u64 = 768 * 1024;
 
 /// Copies an object by one GET and one PUT.
 pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied, Fault> {
+    context.destination.limiter.admit_bytes(state.source.size).await;
     let plain = state.refused.checksums;
     let most = if plain { COLLECT_PLAIN_UP_TO } else { COLLECT_UP_TO };
     let collect = state.source.size <= most;
@@ -118,7 +120,7 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
         Some(opened) => opened,
         None => {
             let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
-            let permits = acquire_pair(&source.limiter, &destination.limiter).await;
+            let permits = acquire_both(&source.limiter, &destination.limiter).await;
             open(context, state, bytes, permits.into()).await?
         }
     };

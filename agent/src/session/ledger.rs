@@ -299,6 +299,12 @@ impl Ledger {
         }
     }
 
+    /// Shares are applied; the server may give others what was taken away.
+    pub(crate) fn applied_shares(&self, version: u64) {
+        self.book().note(FromAgent::SharesApplied(version));
+        self.wake.notify_one();
+    }
+
     /// Takes nothing new and lets go of everything in an orderly way.
     pub(crate) fn drain(&self) {
         let mut book = self.book();

@@ -32,6 +32,7 @@ pub(crate) struct Pulse {
     /// When the newest lease came.
     answered: Instant,
     last_lease: u64,
+    window: Duration,
 }
 
 impl Pulse {
@@ -45,6 +46,7 @@ impl Pulse {
             unanswered: VecDeque::from([(0, hello)]),
             answered: now,
             last_lease: 0,
+            window: Duration::ZERO,
         }
     }
 
@@ -64,6 +66,15 @@ impl Pulse {
         self.answered = Instant::now();
         self.last_lease = sequence;
         Some(sent)
+    }
+
+    /// The write window of the newest lease.
+    pub(crate) const fn window(&self) -> Duration {
+        self.window
+    }
+
+    pub(crate) const fn keep_window(&mut self, window: Duration) {
+        self.window = window;
     }
 
     pub(crate) const fn last_lease(&self) -> u64 {

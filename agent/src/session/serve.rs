@@ -99,6 +99,10 @@ impl Session {
                 self.ledger.acknowledge(ack);
             }
             Ok(ToAgent::SplitRequest(held)) => self.ledger.ask_split(held),
+            Ok(ToAgent::Shares(shares)) => {
+                self.workshop.share(&shares.shares, Instant::now() + pulse.window());
+                self.ledger.applied_shares(shares.version);
+            }
             Ok(ToAgent::Redirect(within)) => {
                 let random = fastrand::f64();
                 let wait = backoff::between(Duration::ZERO, within.min(MAX_REDIRECT), random);
@@ -132,6 +136,9 @@ impl Session {
     /// Applies a lease: drops what is not confirmed, opens the window.
     pub(super) fn leased(&self, pulse: &mut Pulse, lease: &Lease) {
         let sent = pulse.answered(lease.sequence, lease.heartbeat_interval);
+        // Counted from here it ends long before the session expires, which is when the server deals the shares to others.
+        self.workshop.keep_shares(Instant::now() + lease.write_window);
+        pulse.keep_window(lease.write_window);
         for held in self.ledger.confirm(lease, sent) {
             warn!(assignment = held.id, epoch = held.epoch, "not ours any more; dropped");
         }

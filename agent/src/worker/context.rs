@@ -13,6 +13,7 @@ use super::side::Side;
 use crate::compare::Kinds;
 use crate::copy::choose;
 use crate::limits::Permit;
+use crate::limits::throttle::Access;
 use crate::meter::Meter;
 use crate::s3::ObjectStore;
 use crate::work::{Desk, Lost};
@@ -46,6 +47,7 @@ impl Context {
         engine: Arc<Engine>,
     ) -> Self {
         let meter = Arc::new(Meter::default());
+        let throttle = engine.throttle(&assignment.run);
         let side = |store: Arc<dyn ObjectStore>,
                     location: &Location,
                     spec: &EndpointSpec,
@@ -53,7 +55,7 @@ impl Context {
             store,
             bucket: location.bucket.clone(),
             prefix: location.prefix.clone().into(),
-            limiter: engine.limiter(&location.endpoint),
+            limiter: Access::new(engine.limiter(&location.endpoint), throttle.clone()),
             known: engine.known(facts),
             fixed_etags: spec.etags,
             meter: Arc::clone(&meter),

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use s3sync_proto::model::{BucketFacts, Name};
+use s3sync_proto::model::{BucketFacts, Name, RunName, Share};
 use tokio::time::Instant;
 
 use super::known::Known;
 use crate::copy::choose;
+use crate::limits::throttle::Throttle;
 use crate::limits::{ByteBudget, Limiter, MAX_BYTES, MAX_REQUESTS, RoundTrip};
 
 /// How workers work. The defaults are for production; tests choose smaller ones.
@@ -46,6 +47,8 @@ pub struct Engine {
     known: Mutex<HashMap<(Name, String), Arc<Known>>>,
     /// Until when S3 is not asked to copy between two buckets by itself, since it refused.
     refused: Mutex<HashMap<Pair, Instant>>,
+    /// What may be used of the limits of jobs, by run.
+    throttles: Mutex<HashMap<RunName, Arc<Throttle>>>,
 }
 
 /// Source and destination, each an endpoint and a bucket. The credential is not part of it: an agent has one for each
@@ -88,7 +91,37 @@ impl Engine {
             round_trips: Mutex::default(),
             known: Mutex::default(),
             refused: Mutex::default(),
+            throttles: Mutex::default(),
         })
+    }
+
+    /// What a run may use; `None`: its job has no limits.
+    pub(crate) fn throttle(&self, run: &RunName) -> Option<Arc<Throttle>> {
+        self.throttles.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned()
+    }
+
+    /// What runs may use until then. Those that are not named may use nothing.
+    pub(crate) fn share(&self, shares: &[Share], until: Instant) {
+        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        for (run, throttle) in &*throttles {
+            if !shares.iter().any(|share| share.run == *run) {
+                throttle.stop();
+            }
+        }
+        // Kept for those who work by them.
+        throttles.retain(|run, throttle| {
+            Arc::strong_count(throttle) > 1 || shares.iter().any(|share| share.run == *run)
+        });
+        for Share { run, requests, bandwidth } in shares {
+            let throttle = throttles.entry(run.clone()).or_default();
+            throttle.set(*requests, *bandwidth, until);
+        }
+    }
+
+    /// What runs may use they may use until then.
+    pub(crate) fn keep_shares(&self, until: Instant) {
+        let throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        throttles.values().for_each(|throttle| throttle.keep(until));
     }
 
     pub(crate) fn limiter(&self, endpoint: &Name) -> Arc<Limiter> {

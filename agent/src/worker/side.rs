@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::known::Known;
-use crate::limits::{Limiter, RoundTrip};
+use crate::limits::RoundTrip;
+use crate::limits::throttle::Access;
 use crate::meter::Meter;
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Condition, Error, ObjectStore, Operation};
@@ -24,7 +25,7 @@ pub(crate) struct Side {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) bucket: String,
     pub(crate) prefix: Bytes,
-    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) limiter: Access,
     pub(crate) known: Arc<Known>,
     /// What the endpoint's settings say of ETags.
     pub(crate) fixed_etags: Option<EtagKind>,
@@ -113,6 +114,7 @@ impl Side {
         request: BoxFuture<'_, Result<T, Error>>,
     ) -> Result<T, Box<Error>> {
         self.meter.count(operation);
+        self.limiter.spent();
         let span = tracing::debug_span!("request", operation = operation.name());
         let began = Instant::now();
         let answer = request.instrument(span).await;

@@ -1,8 +1,8 @@
 //! What each kind shows.
 
 use s3sync_proto::model::{
-    Agent, AgentState, CompareMode, Counters, DeleteMode, Endpoint, Filter, Job, Location, Run,
-    RunName, RunState, Timing, Trigger,
+    Agent, AgentState, CompareMode, Counters, DeleteMode, Endpoint, Filter, Job, Limits, Location,
+    Run, RunName, RunState, Timing, Trigger,
 };
 use serde_json::Value;
 
@@ -90,6 +90,15 @@ pub(crate) fn state(state: RunState) -> &'static str {
         RunState::Failed => "failed",
         RunState::Cancelled => "cancelled",
     }
+}
+
+fn limits(limits: &Limits) -> String {
+    let Limits { bandwidth, requests_per_second } = limits;
+    let bandwidth = bandwidth.map(|bytes| format!("{} a second", size(bytes)));
+    let requests =
+        requests_per_second.map(|requests| format!("{} requests a second", count(requests)));
+    let all: Vec<_> = bandwidth.into_iter().chain(requests).collect();
+    format!("{}, over all agents together", all.join(", "))
 }
 
 fn trigger(trigger: Trigger) -> &'static str {
@@ -255,6 +264,9 @@ impl Show for Job {
         }
         if self.spec.compare != CompareMode::Default {
             lines.push(line("compare", format!("{:?}", self.spec.compare).to_lowercase()));
+        }
+        if self.spec.limits != Limits::default() {
+            lines.push(line("limits", limits(&self.spec.limits)));
         }
         lines.extend([
             line("schedule", schedule(self)),

@@ -47,6 +47,8 @@ pub enum FromAgent {
     },
     /// The agent leaves and holds nothing any more.
     Goodbye,
+    /// These shares are applied.
+    SharesApplied(u64),
     /// Answers a [`Question`].
     Answer {
         /// Which.
@@ -86,6 +88,8 @@ pub enum ToAgent {
     Withdrawal(u64),
     /// A queue to receive from.
     Watch(Box<Watch>),
+    /// What the session may use of the limits of jobs.
+    Shares(Shares),
 }
 
 /// Who the agent is and what it holds.
@@ -382,4 +386,27 @@ pub enum Verdict {
     Applied,
     /// It came too late and changed nothing.
     Stale,
+}
+
+/// Name of the feature of a session: the agent keeps to [`Shares`].
+pub const FEATURE_LIMITS: &str = "limits";
+
+/// What a session may use of the limits of jobs; all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    /// Grows with each change.
+    pub version: u64,
+    /// One for each run with limits that it holds work of.
+    pub shares: Vec<Share>,
+}
+
+/// What a session may use for one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The run.
+    pub run: RunName,
+    /// Thousandths of bytes a second.
+    pub bandwidth: Option<u64>,
+    /// Thousandths of requests a second.
+    pub requests: Option<u64>,
 }

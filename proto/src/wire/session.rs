@@ -7,8 +7,8 @@ use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from
 use crate::model::{
     Ack, Assignment, BucketFacts, Extras, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
     MAX_DELETE_SAMPLES, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
-    MAX_PARTS, Outcome, SplitProposal, State, Suspicion, ToAgent, Upload, UploadIntent, UploadPlan,
-    Verdict, Welcome, Work, WorkReport,
+    MAX_PARTS, Outcome, Share, Shares, SplitProposal, State, Suspicion, ToAgent, Upload,
+    UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -82,6 +82,7 @@ pub fn from_agent(request: pb::OpenSessionRequest) -> Result<FromAgent, UnknownM
             Ok(answer) => FromAgent::Answer { id, answer },
             Err(problem) => return Err(UnknownMessage::Answer { id, problem }),
         },
+        Message::SharesApplied(pb::SharesApplied { version }) => FromAgent::SharesApplied(version),
         Message::Events(message) => FromAgent::Events(events::batch(message)?),
     })
 }
@@ -276,7 +277,26 @@ pub fn to_agent(response: pb::OpenSessionResponse) -> Result<ToAgent, UnknownMes
                 Err(problem) => return Err(UnknownMessage::Assignment { held, problem }),
             }
         }
+        Message::Shares(message) => ToAgent::Shares(shares(message)?),
     })
+}
+
+fn shares(message: pb::Shares) -> Result<Shares, Invalid> {
+    let pb::Shares { version, shares } = message;
+    let mut problems = Problems::default();
+    let mut all = Vec::with_capacity(shares.len());
+    for (index, share) in shares.into_iter().enumerate() {
+        let pb::Share { run, bandwidth_thousandths, requests_thousandths } = share;
+        let at = format!("shares[{index}]");
+        let run = problems.run(&path(&at, "run"), &run);
+        let mut rate = |field: &str, rate: Option<i64>| {
+            rate.map(|rate| problems.count(&path(&at, field), rate))
+        };
+        let bandwidth = rate("bandwidth_thousandths", bandwidth_thousandths);
+        let requests = rate("requests_thousandths", requests_thousandths);
+        all.extend(run.map(|run| Share { run, bandwidth, requests }));
+    }
+    problems.finish(Some(Shares { version, shares: all }))
 }
 
 fn welcome(message: pb::Welcome) -> Result<Welcome, Invalid> {

@@ -3,11 +3,12 @@
 use super::run::work_error_to;
 use super::{
     agent, ask, counters_to, deletes, duration_to, endpoint, events, facts_to, failure_to, int32,
-    job, time_to,
+    int64, job, time_to,
 };
 use crate::model::{
-    Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, SplitProposal, State, Suspicion,
-    ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, Share, Shares, SplitProposal,
+    State, Suspicion, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work,
+    WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -65,6 +66,7 @@ pub fn from_agent_to(message: FromAgent) -> pb::OpenSessionRequest {
         }
         FromAgent::Goodbye => Message::Goodbye(pb::Goodbye {}),
         FromAgent::Answer { id, answer } => Message::Answer(ask::answer_to(id, answer)),
+        FromAgent::SharesApplied(version) => Message::SharesApplied(pb::SharesApplied { version }),
         FromAgent::Events(batch) => Message::Events(events::batch_to(batch)),
     };
     pb::OpenSessionRequest { message: Some(message) }
@@ -165,8 +167,19 @@ pub fn to_agent_to(message: ToAgent) -> pb::OpenSessionResponse {
         ToAgent::Question(question) => Message::Question(ask::question_to(question)),
         ToAgent::Withdrawal(id) => Message::Question(ask::withdrawal_to(id)),
         ToAgent::Watch(watch) => Message::Watch(events::watch_to(*watch)),
+        ToAgent::Shares(shares) => Message::Shares(shares_to(shares)),
     };
     pb::OpenSessionResponse { message: Some(message) }
+}
+
+fn shares_to(shares: Shares) -> pb::Shares {
+    let Shares { version, shares } = shares;
+    let share = |Share { run, bandwidth, requests }: Share| pb::Share {
+        run: run.to_string(),
+        bandwidth_thousandths: bandwidth.map(int64),
+        requests_thousandths: requests.map(int64),
+    };
+    pb::Shares { version, shares: shares.into_iter().map(share).collect() }
 }
 
 fn lease_to(lease: Lease) -> pb::Lease {

@@ -8,7 +8,7 @@ use s3sync_proto::model::{
     AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, DestinationPlan,
     Difference, EndpointProbe, Explanation, JobPlan, KeyExplanation, KeyVerdict, NextStep,
     ObjectState, PlaceProbe, PlanAsk, PlanPart, PlanTally, PlannedKeys, Presence, Probe,
-    ProbeCheck, Question, RunState, ShownChecksum,
+    ProbeCheck, Question, RunState, Share, Shares, ShownChecksum, ToAgent,
 };
 
 use super::{
@@ -243,4 +243,13 @@ pub(crate) fn answer() -> BoxedStrategy<Answer> {
         ),
     ]
     .boxed()
+}
+
+pub(crate) fn shares() -> BoxedStrategy<ToAgent> {
+    (any::<u64>(), vec((run_name(), of(count()), of(count())), 0..3))
+        .prop_map(|(version, shares)| {
+            let share = |(run, bandwidth, requests)| Share { run, bandwidth, requests };
+            ToAgent::Shares(Shares { version, shares: shares.into_iter().map(share).collect() })
+        })
+        .boxed()
 }

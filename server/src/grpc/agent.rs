@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use s3sync_proto::model::{
     Ack, Answer, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENTS,
-    FEATURE_KEYS, FEATURE_PLAN, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State,
-    ToAgent, Verdict, Welcome, WorkError,
+    FEATURE_KEYS, FEATURE_LIMITS, FEATURE_PLAN, FailureClass, FromAgent, Held, Hello, Invalid,
+    Lease, Name, State, ToAgent, Verdict, Welcome, WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -35,6 +35,7 @@ const FEATURES: &[&str] = &[
     FEATURE_EVENTS,
     FEATURE_DELETES,
     FEATURE_CAREFUL,
+    FEATURE_LIMITS,
 ];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -232,6 +233,10 @@ impl Session {
             FromAgent::Refusal { held, error } => {
                 store.refuse(held, &self.agent, &error, now).await.map(drop).map_err(refused)
             }
+            FromAgent::SharesApplied(version) => {
+                self.context.sessions.shares_applied(self.id, version);
+                Ok(())
+            }
             FromAgent::Answer { id, answer } => {
                 self.context.sessions.answered(self.id, id, answer);
                 Ok(())
@@ -256,6 +261,10 @@ impl Session {
             Ok(confirmed) => {
                 let lease = lease(&self.context, state.sequence, confirmed);
                 self.send(ToAgent::Lease(lease)).await;
+                // Also when nothing changed: what was said of it may have been lost.
+                if let Some(shares) = self.context.sessions.shares(self.id) {
+                    self.send(ToAgent::Shares(shares)).await;
+                }
                 Ok(())
             }
             Err(Error::Unavailable(error)) => {

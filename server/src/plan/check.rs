@@ -2,7 +2,6 @@
 //! come back at once.
 
 mod overlap;
-mod unsupported;
 
 use s3sync_proto::model::{Invalid, JobSpec, Location, Name, QueueSpec, Violation, Warning};
 
@@ -19,7 +18,6 @@ pub fn check_job(
 ) -> Result<Vec<Warning>, Invalid> {
     let mut problems = unknown_endpoints(job, catalogue);
     problems.extend(unknown_queue(job, catalogue));
-    problems.extend(unsupported::check(job));
     problems.extend(job.schedule.iter().flat_map(super::schedule::problems));
     problems.extend(overlap::check(name, job, catalogue));
     Invalid::check(problems)?;

@@ -27,6 +27,7 @@ fn range(id: u64, run: u64) -> RangeView {
         reap: false,
         careful: false,
         refused_by: None,
+        limits: Default::default(),
     }
 }
 

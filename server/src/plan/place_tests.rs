@@ -28,6 +28,7 @@ fn range(id: u64, run: u64, endpoint: &str) -> RangeView {
         reap: false,
         careful: false,
         refused_by: None,
+        limits: Default::default(),
     }
 }
 

@@ -149,6 +149,7 @@ fn view(
         reap: row.cancelling,
         careful: row.careful && !row.cancelling,
         refused_by,
+        limits: spec.limits,
     })
 }
 
