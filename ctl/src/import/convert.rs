@@ -224,8 +224,8 @@ impl<'c> Converter<'c> {
         };
         told(
             "deletes",
-            "are mirrored, as they were, and guarded now: a run that would delete more than its guard lets pass waits for \
-             `s3syncctl run approve`",
+            "are mirrored by full syncs, as they were, and guarded now: a run that would delete more than its guard lets pass waits \
+             for `s3syncctl run approve`; an event alone deletes nothing",
         );
         told(
             "storage class",
