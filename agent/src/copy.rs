@@ -21,7 +21,7 @@ mod upload;
 mod way;
 
 pub(crate) use fail::{failure, failure_class};
-pub(crate) use look::is_copy_of;
+pub(crate) use look::{head, is_copy_of};
 pub(crate) use resume::{Left, abandon, sort};
 pub(crate) use upload::abort_left;
 pub(crate) use way::route;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::compare::Found;
 use crate::copy::{self, failure};
 use crate::retry::{self, Next, Tries};
-use crate::s3::{Class, DeleteRequest, GetRequest, HeadRequest, Operation};
+use crate::s3::{Class, DeleteRequest, GetRequest, Operation};
 use crate::scan::frontier::Settled;
 use crate::worker::context::Context;
 use crate::worker::side::{Failed, Side};
@@ -213,27 +213,12 @@ async fn try_alone(context: &Context, found: &Found, way: Way, mut ambiguous: bo
 /// Looks at both sides again: at the destination first, so that the proof is newer than the ETag that is then the
 /// condition. `None`: it is gone there.
 async fn again(context: &Context, key: &Key) -> Result<Option<String>, End> {
-    let there = head(&context.destination, key).await.map_err(End::Failed)?;
+    // Were a 404 wrong, the object would stay, and the next run see it.
+    let there = copy::head(&context.destination, key).await.map_err(End::Failed)?;
     match absent(context, key).await {
-        None => Ok(there),
+        None => Ok(there.map(|object| object.etag)),
         Some(end) => Err(end),
     }
-}
-
-/// The ETag at the destination; `None` after a 404. Were that wrong, the object would stay, and the next run see it.
-async fn head(side: &Side, key: &Key) -> Result<Option<String>, Failed> {
-    let request = HeadRequest { key: side.full(key), ..HeadRequest::default() };
-    let head = side.call(Operation::Head, || {
-        let head = side.store.head(request.clone());
-        Box::pin(async move {
-            match head.await {
-                Ok(object) => Ok(Some(object.etag)),
-                Err(error) if matches!(error.class, Class::NotFound | Class::NoSuchKey) => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
-    });
-    head.await
 }
 
 /// What is to be done after a delete, and what the key adds to a report.

@@ -353,9 +353,6 @@ enum Step {
 }
 
 fn shortened(mut text: String) -> String {
-    if text.len() > MAX_REASON {
-        let end = (0..=MAX_REASON).rev().find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or_default());
-    }
+    text.truncate(text.floor_char_boundary(MAX_REASON));
     text
 }

@@ -11,10 +11,7 @@ const MAX_MESSAGE: usize = 1024;
 /// The failure that an error of a key ends in.
 pub(crate) fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp) -> Failure {
     let mut message = error.message.clone();
-    if message.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or_default());
-    }
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     Failure {
         key: key.clone(),
         // The server knows which destination the range is of.

@@ -87,7 +87,7 @@ pub(crate) fn is_copy_of(destination: &Object, source: &Found) -> bool {
 }
 
 /// HEAD without a condition. `None`: a 404, which proves nothing.
-pub(super) async fn head(side: &Side, key: &Key) -> Result<Option<Object>, Failed> {
+pub(crate) async fn head(side: &Side, key: &Key) -> Result<Option<Object>, Failed> {
     let request = HeadRequest { key: side.full(key), ..HeadRequest::default() };
     // A 404 is an answer here, not a failure that may pass.
     let head = side.call(Operation::Head, || {

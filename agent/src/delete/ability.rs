@@ -6,7 +6,8 @@
 
 use s3sync_proto::model::{BucketFacts, Key};
 
-use crate::s3::{Class, DeleteRequest, Operation, PutBody, PutRequest};
+use crate::copy;
+use crate::s3::{Class, DeleteRequest, Object, Operation, PutBody, PutRequest};
 use crate::work::Lost;
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
@@ -190,9 +191,9 @@ async fn own(
         Err(failed) => return Err(failed.into()),
     }
     let said = if in_batch { batch(context, probe).await? } else { single(context, probe).await? };
-    let there = super::head(side, key).await?;
+    let there = copy::head(side, key).await?;
     let survived = said == Said::Honoured && there.is_some();
-    if let Some(etag) = there {
+    if let Some(Object { etag, .. }) = there {
         context.desk.may_commit().await?;
         let if_match = survived.then_some(etag);
         let delete = DeleteRequest { key: probe.key.clone(), if_match };

@@ -147,9 +147,6 @@ fn problem(class: FailureClass, code: &str, message: String) -> Option<WorkError
 fn problem_of(failed: &Failed) -> Option<WorkError> {
     let error = &failed.error;
     let mut message = format!("{}: {}", error.operation, error.message);
-    if message.len() > MAX_MESSAGE {
-        let end = (0..=MAX_MESSAGE).rev().find(|end| message.is_char_boundary(*end));
-        message.truncate(end.unwrap_or_default());
-    }
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
     problem(failure_class(error.class), &error.code, message)
 }

@@ -203,8 +203,7 @@ fn outcome(response: &HttpResponse<Body>) -> AuditOutcome {
 
 /// A text of at most this many bytes.
 fn cut(mut text: String, most: usize) -> String {
-    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
-    text.truncate(end.unwrap_or_default());
+    text.truncate(text.floor_char_boundary(most));
     text
 }
 
@@ -223,12 +222,8 @@ impl AuditService for Audits {
         let size = page::size(page_size);
         let of = (!resource.is_empty()).then_some(resource.as_str());
         let mut entries = self.0.store.audit(of, before, size + 1).await.map_err(refused)?;
-        let more = entries.len() > size as usize;
-        entries.truncate(size as usize);
-        let next_page_token = match entries.last() {
-            Some(last) if more => page::token(&list, &last.number.to_be_bytes()),
-            _ => String::new(),
-        };
+        let next_page_token =
+            page::cut(&list, &mut entries, size, |last| last.number.to_be_bytes().to_vec());
         let entries = entries.into_iter().map(wire::audit_entry_to).collect();
         Ok(Response::new(pb::ListAuditEntriesResponse { entries, next_page_token }))
     }

@@ -216,12 +216,8 @@ impl JobService for Jobs {
         let before = page::number(&list, &page_token)?;
         let size = page::size(page_size);
         let mut runs = self.0.store.runs(job.as_ref(), before, size + 1).await.map_err(refused)?;
-        let more = runs.len() > size as usize;
-        runs.truncate(size as usize);
-        let next_page_token = match runs.last() {
-            Some(last) if more => page::token(&list, &last.position.to_be_bytes()),
-            _ => String::new(),
-        };
+        let next_page_token =
+            page::cut(&list, &mut runs, size, |last| last.position.to_be_bytes().to_vec());
         let runs = runs.into_iter().map(|listed| wire::run_to(listed.run)).collect();
         Ok(Response::new(pb::ListRunsResponse { runs, next_page_token }))
     }
@@ -344,16 +340,9 @@ impl JobService for Jobs {
         let size = page::size(page_size);
         let (mut failures, total) =
             self.0.store.failures(&name, class, after, size + 1).await.map_err(refused)?;
-        let more = failures.len() > size as usize;
-        failures.truncate(size as usize);
-        let next_page_token = match failures.last() {
-            Some(last) if more => {
-                let mut position = last.destination.to_be_bytes().to_vec();
-                position.extend_from_slice(last.key.as_bytes());
-                page::token(&list, &position)
-            }
-            _ => String::new(),
-        };
+        let next_page_token = page::cut(&list, &mut failures, size, |last| {
+            [&last.destination.to_be_bytes(), last.key.as_bytes()].concat()
+        });
         Ok(Response::new(pb::ListFailuresResponse {
             failures: failures.into_iter().map(wire::failure_to).collect(),
             next_page_token,

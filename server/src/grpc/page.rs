@@ -61,6 +61,21 @@ pub(super) fn number(list: &str, token: &str) -> Result<Option<u64>, Status> {
     })
 }
 
+/// Cuts a page that was read with one item more than its size, and the token of the next: where the last item stands.
+pub(super) fn cut<T>(
+    list: &str,
+    items: &mut Vec<T>,
+    size: u32,
+    position: impl FnOnce(&T) -> Vec<u8>,
+) -> String {
+    let more = items.len() > size as usize;
+    items.truncate(size as usize);
+    match items.last() {
+        Some(last) if more => token(list, &position(last)),
+        _ => String::new(),
+    }
+}
+
 /// One page of what is sorted by name, and the token of the next.
 pub(super) fn by_name<T>(
     list: &str,
