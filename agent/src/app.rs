@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use s3sync_proto::client::ApiError;
+use s3sync_telemetry::logs::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -17,7 +18,6 @@ use self::workshop::EngineWorkshop;
 use crate::config::{Config, ConfigError, Flags};
 use crate::session::{Dialer, Identity, Session, SessionError, SystemClocks};
 use crate::stores::Stores;
-use crate::telemetry::{self, LogFormat};
 use crate::worker::{Engine, Settings};
 
 /// Exit code when the command line or the configuration cannot be used.
@@ -92,7 +92,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    if let Err(problem) = telemetry::start(&log, log_format) {
+    if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format) {
         eprintln!("error: {problem}");
         return ExitCode::from(EXIT_USAGE);
     }

@@ -19,7 +19,6 @@ pub mod scan;
 pub mod session;
 pub mod stores;
 mod survey;
-mod telemetry;
 pub mod watch;
 pub mod window;
 pub mod work;

@@ -20,7 +20,7 @@ use crate::grpc::{self, Context};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::store::sqlite::{OpenError, Sqlite};
-use crate::{clock, http, keep, reconcile, telemetry};
+use crate::{clock, http, keep, reconcile};
 
 /// Streams have this long to end after a stop was asked for; tonic itself would wait for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => error.exit(),
     };
-    if let Err(problem) = telemetry::start(&config.log, config.log_format) {
+    if let Err(problem) = s3sync_telemetry::logs::start(&config.log, config.log_format) {
         eprintln!("error: {problem}");
         return ExitCode::from(2);
     }

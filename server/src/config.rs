@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use s3sync_proto::client::Secret;
 use s3sync_proto::model::Name;
+use s3sync_telemetry::logs::LogFormat;
 
 use crate::grpc::{Tls, Tokens};
 use crate::session::LeaseTimes;
@@ -80,15 +81,6 @@ pub struct Config {
     /// Write the addresses in use to this file, as JSON, once the server is ready.
     #[arg(long, env = "S3SYNC_SERVER_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
-}
-
-/// How it is logged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 /// What the files say that the settings name.

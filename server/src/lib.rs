@@ -14,4 +14,3 @@ pub mod reconcile;
 pub mod session;
 pub mod store;
 mod survey;
-mod telemetry;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 /// The crates, and which of ours each may depend on. Dev-dependencies are not meant.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proto", &[]),
-    ("server", &["proto"]),
-    ("agent", &["proto"]),
-    ("ctl", &["proto"]),
+    ("telemetry", &[]),
+    ("server", &["proto", "telemetry"]),
+    ("agent", &["proto", "telemetry"]),
+    ("ctl", &["proto", "telemetry"]),
     ("lab", &[]),
-    ("tests", &["proto", "server", "agent", "ctl", "lab"]),
+    ("tests", &["proto", "telemetry", "server", "agent", "ctl", "lab"]),
 ];
 
 /// A text, where alone it may stand, and why.

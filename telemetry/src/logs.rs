@@ -9,7 +9,7 @@ const LIBRARIES: &str = "aws_config=warn,aws_sdk_s3=warn,aws_smithy_runtime=warn
 
 /// How it is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     /// A line for people.
     #[default]
     Text,
@@ -21,7 +21,7 @@ pub(crate) enum LogFormat {
 ///
 /// # Errors
 /// When the filter is not one.
-pub(crate) fn start(filter: &str, format: LogFormat) -> Result<(), String> {
+pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(self::filter(filter)?)
         .with_writer(std::io::stderr)
