@@ -460,7 +460,7 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
             filter,
             uploads,
             traceparent,
-            careful: careful && matches!(work, Work::Range { .. }),
+            careful: careful && matches!(work, Work::Range { .. } | Work::Delete(_)),
             work,
         }
     })

@@ -14,7 +14,7 @@ use s3sync_tests::world::{
 use super::{RUN_BOUND, ended, media, start_run, world};
 
 /// Starts an agent with keys of both sides, which may delete below the destinations' prefix and nowhere else.
-fn start_mirror(world: &mut World, name: &str) {
+pub(super) fn start_mirror(world: &mut World, name: &str) {
     let text = format!(
         "server = \"{}\"\nname = \"{name}\"\nlabels = {{ region = \"cn-north-1\" }}\n
 [endpoints.usw2]\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\nallow = [
@@ -39,7 +39,7 @@ async fn apply(world: &World, deletes: &str) {
 const PLACES: [(&str, &str); 2] = [("usw2", WEST_DESTINATION), ("cnn1", CHINA_DESTINATION)];
 
 /// Keys below a prefix, without it.
-fn keys(world: &World, side: &str, bucket: &str, prefix: &str) -> BTreeSet<Bytes> {
+pub(super) fn keys(world: &World, side: &str, bucket: &str, prefix: &str) -> BTreeSet<Bytes> {
     let all = world.side(side).objects(bucket);
     all.keys()
         .filter_map(|key| key.strip_prefix(prefix.as_bytes()))
@@ -68,7 +68,11 @@ async fn in_state(world: &World, state: RunState) -> Run {
 }
 
 /// A world in step, of which then so many objects are deleted at the source.
-async fn shrunk(objects: usize, gone: usize, deletes: &str) -> (World, tempfile::TempDir) {
+pub(super) async fn shrunk(
+    objects: usize,
+    gone: usize,
+    deletes: &str,
+) -> (World, tempfile::TempDir) {
     let (mut world, folder) = world(Times::short()).await;
     objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", objects, 5);
     for (side, bucket) in PLACES {

@@ -6,7 +6,7 @@ use s3sync_proto::model::Counters;
 use crate::copy::Task;
 
 /// Keys worked on carefully before the work is given back: twice as many as a worker has in flight.
-const ENOUGH: u32 = 256;
+pub(super) const ENOUGH: u32 = 256;
 
 /// Which key is next.
 #[derive(Debug, Default)]

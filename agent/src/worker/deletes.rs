@@ -10,6 +10,7 @@ use s3sync_proto::model::{
 };
 use tokio::time::Instant;
 
+use super::careful::ENOUGH;
 use super::context::Context;
 use super::range::GIVE_UP_WITHIN;
 use super::range::extra::MAX_SAMPLES;
@@ -39,6 +40,8 @@ struct Pass {
     reported: Option<Key>,
     told: Told,
     sampled: usize,
+    /// Keys that were worked on carefully.
+    worked_on: u32,
     last_report: Instant,
 }
 
@@ -91,6 +94,7 @@ pub(super) async fn run(
         reported: cursor.clone(),
         told: Told { cursor, ..Told::default() },
         sampled: 0,
+        worked_on: 0,
         last_report: Instant::now(),
         context,
     };
@@ -116,10 +120,11 @@ impl Pass {
                 self.restore(&step);
                 return self.end(outcome).await;
             }
-            let settled = if step.batch.is_empty() && step.back.is_empty() {
+            let settled = if step.work() == 0 {
                 Vec::new()
             } else {
                 self.report(Outcome::Checkpoint, &step).await?;
+                self.take_care(&step).await?;
                 match self.execute(&step, &orders).await {
                     Some(settled) => settled,
                     None => {
@@ -131,6 +136,9 @@ impl Pass {
             self.settled(step, settled);
             if self.is_done() {
                 return self.end(Outcome::Completed).await;
+            }
+            if self.worked_on >= ENOUGH {
+                return self.end(Outcome::Yielded).await;
             }
             let settings = self.context.engine.settings;
             let due = self.told.keys >= settings.checkpoint_keys
@@ -145,8 +153,10 @@ impl Pass {
     async fn gather(&mut self, step: &mut Step) -> Result<(), WorkError> {
         let settings = self.context.engine.settings;
         let began = Instant::now();
+        // Where agents have died, the death of one more is to tell the key.
+        let most = if self.context.careful { 1 } else { MAX_DELETING };
         loop {
-            while step.batch.len() < MAX_DELETING {
+            while step.work() < most {
                 let Some(verdict) = self.pending.take().or_else(|| self.merge.join()) else {
                     break;
                 };
@@ -162,7 +172,7 @@ impl Pass {
                 self.all_gone(step);
                 return Ok(());
             }
-            let full = step.batch.len() >= MAX_DELETING;
+            let full = step.work() >= most;
             let enough = step.keys >= settings.checkpoint_keys
                 || began.elapsed() >= settings.checkpoint_every;
             if full || (enough && step.end.is_some()) {
@@ -248,6 +258,18 @@ impl Pass {
                 step.counters.destination_listed += there;
             }
         }
+    }
+
+    /// Careful work: its one key is named once all before it is reported.
+    async fn take_care(&mut self, step: &Step) -> Result<(), Lost> {
+        let Some(key) = step.batch.first().map(|found| &found.key).or(step.back.first()) else {
+            return Ok(());
+        };
+        if self.context.careful {
+            self.worked_on += 1;
+            self.context.desk.suspect(key).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the batch and brings back what is to be. `None`: it was told to stop, and not all is settled.
@@ -349,6 +371,11 @@ fn key_of(verdict: &Verdict) -> &Key {
 }
 
 impl Step {
+    /// How many keys are to be worked on.
+    fn work(&self) -> usize {
+        self.batch.len() + self.back.len()
+    }
+
     /// An earlier holder deleted this key.
     fn gone(&mut self, key: Key) {
         self.counters.deleted += 1;

@@ -383,7 +383,8 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         .map(|(index, one)| upload(&format!("uploads[{index}]"), one, &mut problems))
         .collect();
     let work = self::work(work, &mut problems);
-    if careful && work.as_ref().is_some_and(|work| !matches!(work, Work::Range { .. })) {
+    let slice = |work: &Work| matches!(work, Work::Range { .. } | Work::Delete(_));
+    if careful && work.as_ref().is_some_and(|work| !slice(work)) {
         problems.add("careful", "is set, and the work is no range");
     }
     let assignment = || {

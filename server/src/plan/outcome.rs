@@ -27,8 +27,10 @@ pub enum AfterError {
 pub struct RunSummary {
     /// Ranges not closed yet.
     pub open_ranges: u32,
-    /// Ranges that were given up.
+    /// Ranges that were given up for an error.
     pub failed_ranges: u32,
+    /// Ranges that were given up since agents died when they listed them; each is listed as a failure.
+    pub dead_ranges: u32,
     /// Keys that failed or are archived: they are not in step, so a run that has some did not succeed.
     pub failed_keys: u64,
     /// Of these, those that are listed.
@@ -61,7 +63,7 @@ pub fn final_state(run: RunSummary) -> Option<RunState> {
         Some(RunState::Cancelled)
     } else if run.failed_ranges > 0 {
         Some(RunState::Failed)
-    } else if run.failed_keys > run.listed_failures {
+    } else if run.dead_ranges > 0 || run.failed_keys > run.listed_failures {
         Some(RunState::Incomplete)
     } else if run.failed_keys > 0 {
         Some(RunState::FinishedWithFailures)
@@ -105,6 +107,11 @@ mod tests {
                 RunSummary { failed_keys: 2, listed_failures: 1, ..summary },
                 Some(RunState::Incomplete),
             ),
+            (
+                RunSummary { dead_ranges: 1, failed_keys: 1, listed_failures: 1, ..summary },
+                Some(RunState::Incomplete),
+            ),
+            (RunSummary { failed_ranges: 1, dead_ranges: 1, ..summary }, Some(RunState::Failed)),
             (RunSummary { failed_ranges: 1, failed_keys: 2, ..summary }, Some(RunState::Failed)),
             (
                 RunSummary { cancelling: true, failed_ranges: 1, ..summary },

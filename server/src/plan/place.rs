@@ -92,8 +92,9 @@ fn room(session: &SessionView, kind: WorkKind) -> u32 {
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
     let of_kind = match range.kind {
         WorkKind::Keys => Some(FEATURE_KEYS),
-        WorkKind::Range => range.careful.then_some(FEATURE_CAREFUL),
-        WorkKind::Count | WorkKind::Delete => None,
+        WorkKind::Range | WorkKind::Count | WorkKind::Delete => {
+            range.careful.then_some(FEATURE_CAREFUL)
+        }
     };
     // Uploads are aborted in the same way whatever the work was.
     let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);

@@ -79,6 +79,8 @@ const CASES: &[Case] = &[
     ("the next holder is told what uploads are to become", |b| Box::pin(work::plans_of_uploads(b))),
     ("a key that kills each agent alone is given up", |b| Box::pin(suspects::poison(b))),
     ("agents that die of something else blame no key", |b| Box::pin(suspects::other_reasons(b))),
+    ("a range that kills whoever lists it is given up", |b| Box::pin(suspects::listing(b))),
+    ("a delete that kills each agent alone is given up", |b| Box::pin(suspects::deletes(b))),
     ("a key that is settled is not suspected", |b| Box::pin(suspects::named_late(b))),
     ("each destination has its own ranges", |b| Box::pin(work::destinations(b))),
     ("a cut makes two ranges, once", |b| Box::pin(cuts::twice(b))),

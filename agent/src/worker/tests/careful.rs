@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use s3sync_proto::model::{Key, Outcome};
+use s3sync_proto::model::{DeleteWork, Key, KeyRange, Outcome, Work};
 
 use super::fake::Fault;
 use super::{Bench, IN_PARTS, MD5, orders, pattern};
@@ -55,6 +55,89 @@ async fn each_key_is_named_when_all_before_it_is_reported_and_worked_on_alone() 
     assert!(worked_on.is_sorted(), "one after the other");
     let counters = bench.finish_run();
     assert_eq!((counters.listed, counters.failed, counters.extra), (40, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_are_named_one_by_one_and_one_that_kills_is_the_last_named() {
+    let mut bench = Bench::new(MD5, MD5);
+    bench.source.store("from/kept", "x");
+    bench.destination.store("to/x/kept", "x");
+    for n in 0..40 {
+        bench.destination.store(&format!("to/x/{n:02}"), "extra");
+    }
+    // The first holder named all of them, and died of one; it did not come to the others.
+    bench.hold().await;
+    bench.finish_run();
+    bench.desk.with(|recorded| {
+        recorded.deleting = (0..40).map(|n| Key::from(format!("{n:02}").as_str())).collect();
+        recorded.named = recorded.deleting.iter().cloned().collect();
+        recorded.budget = Some(40);
+    });
+    bench.careful = true;
+    let (orders, _split) = orders();
+    let lost = orders.lost.clone();
+    bench.orders = Some(orders);
+    let desk = Arc::clone(&bench.desk);
+    bench.source.meddle(move |_, operation, key| {
+        if operation == Operation::Get {
+            let named = desk.with(|recorded| recorded.suspects.last().unwrap().0.to_string());
+            assert_eq!(format!("from/{named}"), key.to_string(), "named before, and alone");
+            if named == "17" {
+                desk.with(|recorded| recorded.lost = true);
+                lost.cancel();
+            }
+        }
+        None
+    });
+    let work = |bench: &Bench| {
+        bench.desk.with(|recorded| {
+            Work::Delete(DeleteWork {
+                range: recorded.range.clone(),
+                cursor: recorded.cursor.clone(),
+                count_only: false,
+                unconditional: false,
+                deleting: recorded.deleting.clone(),
+            })
+        })
+    };
+    let first = work(&bench);
+    bench.hold_work(first).await;
+    bench.source.leave_alone();
+    let recorded = bench.desk.with(|recorded| {
+        recorded.lost = false;
+        recorded.clone()
+    });
+    let named: Vec<_> = recorded.suspects.iter().map(|(key, _)| key.to_string()).collect();
+    let all: Vec<_> = (0..=17).map(|n| format!("{n:02}")).collect();
+    assert_eq!((named, recorded.cursor), (all, Some(Key::from("16"))), "all before it is reported");
+    // The server steps over it.
+    bench.desk.with(|recorded| recorded.cursor = Some(Key::from("17")));
+    bench.careful = false;
+    let rest = work(&bench);
+    bench.hold_work(rest).await;
+    let there: Vec<_> = bench.destination.bodies("to/x/").into_keys().collect();
+    assert_eq!((there, bench.finish_run().deleted), (vec!["17".into(), "kept".into()], 39));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_while_deletes_are_given_back() {
+    let mut bench = Bench::new(MD5, MD5);
+    bench.source.store("from/kept", "x");
+    for n in 0..300 {
+        bench.destination.store(&format!("to/x/{n:03}"), "extra");
+    }
+    bench.careful = true;
+    let work = DeleteWork {
+        range: KeyRange::default(),
+        cursor: None,
+        count_only: false,
+        unconditional: false,
+        deleting: Vec::new(),
+    };
+    bench.hold_work(Work::Delete(work)).await;
+    let recorded = bench.desk.with(|recorded| recorded.clone());
+    assert_eq!(recorded.outcomes.last(), Some(&Outcome::Yielded));
+    assert_eq!((recorded.suspects.len(), recorded.cursor), (256, Some(Key::from("255"))));
 }
 
 #[tokio::test(start_paused = true)]

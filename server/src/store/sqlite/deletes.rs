@@ -272,7 +272,8 @@ fn open(db: &Connection, run: i64) -> Result<(), Error> {
     db.execute(
         &format!(
             "UPDATE ranges SET mode = 2, state = 0, epoch = epoch + 1, session = NULL, leased_at = NULL,
-                 cursor = NULL, attempts = 0, lost = 0, not_before = 0, refused_until = 0, budget = extra
+                 cursor = NULL, attempts = 0, lost = 0, unnamed_lost = 0, suspect = NULL, suspect_lost = 0,
+                 not_before = 0, refused_until = 0, budget = extra
              WHERE {closed}"
         ),
         [run],

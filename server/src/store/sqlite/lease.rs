@@ -315,7 +315,7 @@ fn assignment(
         filter: spec.filter.clone(),
         uploads: uploads(db, held)?,
         traceparent,
-        careful: lost >= LOST_TOGETHER && matches!(work, Work::Range { .. }),
+        careful: lost >= LOST_TOGETHER && matches!(work, Work::Range { .. } | Work::Delete(_)),
         work,
     }))
 }

@@ -393,7 +393,8 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         return Ok(());
     }
     let cancelling = from_word::<RunState>(&state)? == RunState::Cancelling;
-    if !cancelling && failed_ranges == 0 && deletes::goes_on(db, run)? {
+    let given_up = given_up(db, run)?;
+    if !cancelling && given_up == 0 && deletes::goes_on(db, run)? {
         return Ok(());
     }
     let failed_keys =
@@ -401,6 +402,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
     let summary = RunSummary {
         open_ranges: 0,
         failed_ranges: uint32(failed_ranges),
+        dead_ranges: given_up.saturating_sub(uint32(failed_ranges)),
         failed_keys,
         listed_failures: uint(listed),
         cancelling,
@@ -414,10 +416,18 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
         "UPDATE runs SET state = ?2, ended = ?3, reason = CASE WHEN ?4 THEN reason ELSE '' END WHERE id = ?1",
         params![run, word(end)?, now.as_micros(), keep_reason],
     )?;
-    gaps::scan_ended(db, run, end, now)?;
+    // To make up for missing events, a scan must have looked at everything.
+    let looked = if summary.dead_ranges > 0 { RunState::Failed } else { end };
+    gaps::scan_ended(db, run, looked, now)?;
     db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
     db.execute("DELETE FROM pools WHERE run = ?1", [run])?;
     touch_run(db, run)
+}
+
+/// Ranges that were given up: for an error, or since agents died of them.
+fn given_up(db: &Connection, run: i64) -> Result<u32, Error> {
+    let sql = "SELECT COUNT(*) FROM ranges WHERE run = ?1 AND state = ?2";
+    Ok(uint32(db.prepare_cached(sql)?.query_row([run, GIVEN_UP], |row| row.get(0))?))
 }
 
 /// Keeps where the ranges of each destination were cut, for the next run. A run over named keys has nothing to say.
@@ -449,12 +459,18 @@ fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
     Ok(())
 }
 
-/// A range was given up: the run goes on with the others and will fail.
-pub(super) fn give_up(db: &Connection, run: i64, range: i64, reason: &str) -> Result<(), Error> {
+/// Agents die of a range, and no key is to blame: the run goes on with the others and will be incomplete.
+pub(super) fn close_dead(db: &Connection, range: i64) -> Result<(), Error> {
     db.execute(
         "UPDATE ranges SET state = ?2, epoch = epoch + 1, session = NULL WHERE id = ?1",
         params![range, GIVEN_UP],
     )?;
+    Ok(())
+}
+
+/// A range was given up: the run goes on with the others and will fail.
+pub(super) fn give_up(db: &Connection, run: i64, range: i64, reason: &str) -> Result<(), Error> {
+    close_dead(db, range)?;
     db.execute(
         "UPDATE runs SET failed_ranges = failed_ranges + 1, reason = CASE WHEN failed_ranges = 0 THEN ?2 ELSE reason END
          WHERE id = ?1",
