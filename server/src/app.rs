@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser as _;
+use s3sync_telemetry::http;
+use s3sync_telemetry::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -17,10 +19,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::grpc::{self, Context};
+use crate::metrics::{CommitMetrics, PROGRAM, ServerPages};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::store::sqlite::{OpenError, Sqlite};
-use crate::{clock, http, keep, reconcile};
+use crate::{clock, keep, reconcile};
 
 /// Streams have this long to end after a stop was asked for; tonic itself would wait for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +117,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let secrets = config.check().map_err(RunError::Config)?;
     let folder = config.data_dir.display().to_string();
-    let sqlite = Sqlite::open(&config.data_dir)
+    let metrics = Arc::new(Metrics::start(PROGRAM));
+    let sqlite = Sqlite::open_counted(&config.data_dir, CommitMetrics::new(metrics.meter()))
         .await
         .map_err(|source| RunError::Store { folder, source })?;
     let sqlite = Arc::new(sqlite);
@@ -132,7 +136,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     let router = grpc::router(&context, &secrets.tokens, secrets.tls)?;
     context.tasks.spawn(reconcile::serve(context.clone()));
     context.tasks.spawn(keep::serve(context.clone(), keep::keep(config.keep_runs)));
-    context.tasks.spawn(http::serve(http_listener, Arc::clone(&store), shutdown.clone()));
+    let pages = ServerPages::new(Arc::clone(&metrics), Arc::clone(&store), clock::system());
+    context.tasks.spawn(Arc::clone(&pages).keep_fresh(shutdown.clone()));
+    context.tasks.spawn(http::serve(http_listener, pages, shutdown.clone()));
     if let Some(file) = &config.ready_file {
         write_ready(file, grpc_address, http_address).map_err(RunError::ReadyFile)?;
     }
@@ -158,6 +164,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         tracing::warn!("some tasks did not end in time");
     }
     sqlite.close().await;
+    // Blocks while it sends.
+    drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
     tracing::info!("stopped");
     Ok(served?)
 }

@@ -38,7 +38,7 @@ pub struct Config {
         value_name = "ADDR"
     )]
     pub listen: SocketAddr,
-    /// Where HTTP listens (/healthz, /readyz).
+    /// Where HTTP listens (/healthz, /readyz, /metrics).
     #[arg(long, env = "S3SYNC_SERVER_HTTP", default_value = "127.0.0.1:7401", value_name = "ADDR")]
     pub http: SocketAddr,
     /// Certificate chain of the gRPC listener (PEM).

@@ -7,6 +7,7 @@ mod change;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod error;
+mod figures;
 mod keep;
 pub mod sqlite;
 
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 pub use change::{Applied, Catalogue, CatalogueChange, RequestKey};
 pub use error::Error;
+pub use figures::{DestinationFigures, Figures, JobFigures, QueueFigures, RangeState};
 pub use keep::{Keep, Pruned};
 
 /// Most failures a run lists; more are only counted, and the run ends incomplete (DESIGN, decision 2).
@@ -183,6 +185,9 @@ pub trait Store: Send + Sync + 'static {
     async fn prune(&self, keep: &Keep, now: Timestamp) -> Result<Pruned, Error>;
 
     // --- agents and sessions ---
+
+    /// What is counted, for metrics. It agrees with what the runs say.
+    async fn figures(&self) -> Result<Figures, Error>;
 
     /// All agents, by name.
     async fn agents(&self) -> Result<Vec<Agent>, Error>;

@@ -46,7 +46,7 @@ const CONFINED: &[Confined] = &[
     },
     Confined {
         text: "std::env::var",
-        to: &["proto/build.rs", "agent/src/config", "tests/"],
+        to: &["proto/build.rs", "agent/src/config", "telemetry/src/environment", "tests/"],
         why: "the environment is read by the configuration alone",
     },
 ];

@@ -13,6 +13,7 @@ mod catalogue;
 mod cuts;
 mod deletes;
 mod events;
+mod figures;
 mod history;
 mod keep;
 mod pause;
@@ -143,6 +144,10 @@ const CASES: &[Case] = &[
     ("a cancelled run's uploads are aborted first", |b| Box::pin(cancel::reaped(b))),
     ("a cancelled run's lost holder leaves its uploads to others", |b| Box::pin(cancel::lost(b))),
     ("to cancel what has ended has no effect", |b| Box::pin(cancel::ended(b))),
+    ("figures agree with the runs, and go with the job", |b| Box::pin(figures::agree(b))),
+    ("figures tell of agents and of what they lost", |b| Box::pin(figures::lost(b))),
+    ("a destination is in step since a scan that left nothing out", |b| Box::pin(figures::lag(b))),
+    ("events bring a destination nearer than scans", |b| Box::pin(figures::lag_with_events(b))),
     ("old runs go with their failures, the newest stays", |b| Box::pin(keep::runs(b))),
     ("runs are kept for each job", |b| Box::pin(keep::per_job(b))),
     ("calls are recorded, and end once", |b| Box::pin(keep::audit(b))),

@@ -7,6 +7,7 @@ mod commit;
 mod deletes;
 mod events;
 mod failures;
+mod figures;
 mod gaps;
 mod keep;
 mod keys;
@@ -37,9 +38,10 @@ use tokio::sync::watch;
 pub use open::OpenError;
 
 use super::{
-    Applied, Catalogue, CatalogueChange, Error, Grant, Keep, ListedRun, OpenSession, Opened,
-    Pruned, RequestKey, RunPosition, SessionId, Snapshot, StartRun, Store,
+    Applied, Catalogue, CatalogueChange, Error, Figures, Grant, Keep, ListedRun, OpenSession,
+    Opened, Pruned, RequestKey, RunPosition, SessionId, Snapshot, StartRun, Store,
 };
+use crate::metrics::CommitMetrics;
 use commit::Committer;
 use open::Readers;
 
@@ -69,11 +71,19 @@ impl Sqlite {
     /// # Errors
     /// When another server has it open, when it is damaged, or newer than this program.
     pub async fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_counted(folder, CommitMetrics::none()).await
+    }
+
+    /// As [`Self::open`], and counts what is committed.
+    ///
+    /// # Errors
+    /// As of [`Self::open`].
+    pub async fn open_counted(folder: &Path, metrics: CommitMetrics) -> Result<Self, OpenError> {
         let folder = folder.to_owned();
         let opened = tokio::task::spawn_blocking(move || open::file(&folder))
             .await
             .map_err(open::stopped)??;
-        Ok(Self::over(opened))
+        Ok(Self::over(opened, metrics))
     }
 
     /// A store that is gone when it is dropped.
@@ -81,13 +91,14 @@ impl Sqlite {
     /// # Errors
     /// When memory is short.
     pub async fn in_memory() -> Result<Self, OpenError> {
-        Ok(Self::over(tokio::task::spawn_blocking(open::memory).await.map_err(open::stopped)??))
+        let opened = tokio::task::spawn_blocking(open::memory).await.map_err(open::stopped)??;
+        Ok(Self::over(opened, CommitMetrics::none()))
     }
 
-    fn over(opened: open::Opened) -> Self {
+    fn over(opened: open::Opened, metrics: CommitMetrics) -> Self {
         let open::Opened { incarnation, writer, readers } = opened;
         let changes = watch::Sender::new(0);
-        let committer = Committer::start(writer, changes.clone());
+        let committer = Committer::start(writer, changes.clone(), metrics);
         Self { incarnation, committer, readers, changes }
     }
 
@@ -243,6 +254,10 @@ impl Store for Sqlite {
 
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {
         self.write(move |db| runs::explain(db, &reasons)).await
+    }
+
+    async fn figures(&self) -> Result<Figures, Error> {
+        self.read(figures::all).await
     }
 
     async fn agents(&self) -> Result<Vec<Agent>, Error> {

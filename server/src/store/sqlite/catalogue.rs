@@ -8,7 +8,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{int, json, name, parse, time, uint};
-use super::{events, runs, schedules, watches};
+use super::{events, figures, runs, schedules, watches};
 use crate::store::{Applied, Catalogue, CatalogueChange, Error, REQUEST_ID_TTL, RequestKey};
 
 pub(super) fn all(db: &Connection) -> Result<Catalogue, Error> {
@@ -150,6 +150,7 @@ pub(super) fn change(
             }
         }
         CatalogueChange::PutJob { name, spec } => {
+            figures::restart(db, &name, &spec, now)?;
             db.execute(
                 "INSERT INTO jobs (name, uid, spec, etag, generation, created, updated)
                  VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5)

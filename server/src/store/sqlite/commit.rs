@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::metrics::CommitMetrics;
 use crate::store::Error;
 
 /// Most changes in one transaction. Measured: beyond it a transaction gets longer and nothing cheaper.
@@ -47,11 +48,16 @@ enum Stopped {
 }
 
 impl Committer {
-    pub(super) fn start(writer: Writer, changes: watch::Sender<u64>) -> Self {
+    pub(super) fn start(
+        writer: Writer,
+        changes: watch::Sender<u64>,
+        metrics: CommitMetrics,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         let writer = Arc::new(Mutex::new(writer));
-        let task = tokio::spawn(serve(writer, waiting, changes, Arc::clone(&commits)));
+        let counts = Counts { commits: Arc::clone(&commits), metrics };
+        let task = tokio::spawn(serve(writer, waiting, changes, counts));
         Self { queue: Mutex::new(Some(queue)), task: Mutex::new(Some(task)), commits }
     }
 
@@ -97,22 +103,31 @@ impl Committer {
     }
 }
 
+/// What is counted of transactions.
+struct Counts {
+    commits: Arc<AtomicU64>,
+    metrics: CommitMetrics,
+}
+
 async fn serve(
     writer: Arc<Mutex<Writer>>,
     mut waiting: mpsc::Receiver<Change>,
     changes: watch::Sender<u64>,
-    commits: Arc<AtomicU64>,
+    counts: Counts,
 ) {
     while let Some(first) = waiting.recv().await {
+        let began = tokio::time::Instant::now();
         let group = collect(first, &mut waiting).await;
+        let changed = group.len();
         let writer = Arc::clone(&writer);
         let done = tokio::task::spawn_blocking(move || {
             commit(&writer.lock().unwrap_or_else(PoisonError::into_inner).db, group)
         });
         // On a panic or at the end of the runtime the answers are gone, and the callers know nothing.
         let Ok((committed, answers)) = done.await else { continue };
+        counts.metrics.committed(began.elapsed(), changed);
         if committed == Committed::Changes {
-            commits.fetch_add(1, Ordering::Relaxed);
+            counts.commits.fetch_add(1, Ordering::Relaxed);
             // Before the answers: who made a change and then waits for one is not woken by its own.
             changes.send_modify(|count| *count += 1);
         }

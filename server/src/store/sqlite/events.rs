@@ -47,8 +47,9 @@ pub(super) fn arm(
         return watches::arm(db);
     };
     db.execute(
-        "INSERT INTO job_events (job, queue) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET queue = ?2",
-        [job.as_str(), queue.as_str()],
+        "INSERT INTO job_events (job, queue, since) VALUES (?1, ?2, ?3) ON CONFLICT (job) DO UPDATE
+         SET since = CASE WHEN queue = ?2 THEN since ELSE ?3 END, queue = ?2",
+        params![job.as_str(), queue.as_str(), now.as_micros()],
     )?;
     replace(db, job, now)?;
     watches::arm(db)

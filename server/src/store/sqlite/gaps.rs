@@ -18,7 +18,7 @@ pub(super) fn open(db: &Connection, job: &Name, why: &str, now: Timestamp) -> Re
     tracing::warn!(%job, why, "events are missing; a scan will look at everything");
     db.execute(
         "UPDATE job_events SET gap_reason = CASE WHEN gap IS NULL THEN ?3 ELSE gap_reason END,
-             scan_after = CASE WHEN gap IS NULL THEN ?2 ELSE scan_after END, scan = NULL, gap = COALESCE(gap, ?2)
+             scan_after = CASE WHEN gap IS NULL THEN ?2 ELSE scan_after END, scan = NULL, gap = COALESCE(gap, ?2), since = ?2
          WHERE job = ?1",
         params![job.as_str(), now.as_micros(), why],
     )?;

@@ -50,7 +50,7 @@ pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Sn
     })
 }
 
-fn sessions_of(db: &Connection) -> Result<Vec<SessionView>, Error> {
+pub(super) fn sessions_of(db: &Connection) -> Result<Vec<SessionView>, Error> {
     let mut statement = db.prepare_cached(
         "SELECT sessions.id AS session, agents.name, labels, endpoints, features, capacity, draining,
                 (SELECT COUNT(*) FROM ranges WHERE session = sessions.id AND state = 1) AS held

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{deletes, events, keys, pause, runs, suspects, watches};
+use super::{deletes, events, figures, keys, pause, runs, suspects, watches};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -177,7 +177,7 @@ pub(super) fn count(
         "UPDATE run_destinations SET counters = ?3 WHERE run = ?1 AND destination = ?2",
     )?
     .execute(params![run, destination, json(&counters)?])?;
-    Ok(())
+    figures::count(db, run, destination, more)
 }
 
 /// Keys that were counted as not brought in step are looked at anew: they are not counted any more.

@@ -5,8 +5,8 @@ use s3sync_proto::model::{Key, Name, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::keys;
 use super::pause::PAUSED;
+use super::{figures, keys};
 use crate::store::Error;
 
 /// States of a range, as they are stored.
@@ -190,6 +190,7 @@ pub(super) fn let_go(db: &Connection, range: i64, how: LetGo) -> Result<(), Erro
     )?
     .execute(params![range, epoch, lost])?;
     if how == LetGo::Lost {
+        figures::lost(db, range)?;
         keys::suspect(db, range)?;
     }
     Ok(())

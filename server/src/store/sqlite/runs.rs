@@ -14,7 +14,7 @@ use super::row::{
     CANCELLING, DONE, EVENTS, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision,
     parse, time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, deletes, events, gaps, keys};
+use super::{catalogue, deletes, events, figures, gaps, keys};
 use crate::plan::{RunSummary, final_state, kept_cuts};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -96,10 +96,12 @@ pub(super) fn insert(
         "INSERT INTO run_specs (run, spec, endpoints) VALUES (?1, ?2, ?3)",
         params![run, json(spec)?, json(&endpoints_of(db, spec)?)?],
     )?;
-    for index in 0..spec.destinations.len() {
+    for (index, destination) in spec.destinations.iter().enumerate() {
+        let place = place(&destination.location);
+        figures::begin(db, job, &place)?;
         db.execute(
-            "INSERT INTO run_destinations (run, destination, counters) VALUES (?1, ?2, ?3)",
-            params![run, int(index as u64), json(&Counters::default())?],
+            "INSERT INTO run_destinations (run, destination, counters, place) VALUES (?1, ?2, ?3, ?4)",
+            params![run, int(index as u64), json(&Counters::default())?, place],
         )?;
     }
     Ok((run, uint(number)))
@@ -173,7 +175,7 @@ fn endpoints_of(db: &Connection, job: &JobSpec) -> Result<BTreeMap<Name, Endpoin
     Ok(endpoints)
 }
 
-fn place(location: &Location) -> String {
+pub(super) fn place(location: &Location) -> String {
     format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix)
 }
 
@@ -419,6 +421,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
     // To make up for missing events, a scan must have looked at everything.
     let looked = if summary.dead_ranges > 0 { RunState::Failed } else { end };
     gaps::scan_ended(db, run, looked, now)?;
+    figures::ended(db, run, end, looked)?;
     db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
     db.execute("DELETE FROM pools WHERE run = ?1", [run])?;
     touch_run(db, run)

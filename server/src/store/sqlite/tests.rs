@@ -297,7 +297,7 @@ async fn a_report_writes_little_however_large_the_job_is() {
         db.execute_batch(
             "INSERT INTO runs (id, job, number, state, trigger, generation, traceparent, created, revision)
              VALUES (1, 'media', 1, 'running', 'manual', 1, '', 1, 1);
-             INSERT INTO run_destinations VALUES (1, 0, '{}', 0);
+             INSERT INTO run_destinations (run, destination, counters) VALUES (1, 0, '{}');
              INSERT INTO ranges (id, run, destination, state, epoch) VALUES (1, 1, 0, 1, 1);",
         )?;
         Ok(db.execute("INSERT INTO run_specs VALUES (1, ?1, '{}')", [settings])?)

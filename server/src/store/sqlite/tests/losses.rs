@@ -41,7 +41,7 @@ async fn held() -> (Sqlite, SessionId, Held) {
         db.execute_batch(
             "INSERT INTO runs (id, job, number, state, trigger, generation, traceparent, created, revision)
              VALUES (1, 'media', 1, 'running', 'manual', 1, '', 1, 1);
-             INSERT INTO run_destinations VALUES (1, 0, '{}', 0);
+             INSERT INTO run_destinations (run, destination, counters) VALUES (1, 0, '{}');
              INSERT INTO ranges (id, run, destination) VALUES (1, 1, 0);",
         )?;
         let kept = params![row::json(&parsed)?, row::json(&endpoints)?];

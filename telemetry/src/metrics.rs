@@ -1,0 +1,139 @@
+//! Metrics: made once with OpenTelemetry's API, read as Prometheus text, and sent by OTLP where an endpoint is set.
+
+mod otlp;
+#[cfg(any(test, feature = "testing"))]
+pub mod page;
+mod process;
+
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use prometheus::{Encoder as _, Registry, TextEncoder};
+
+/// Content type of what [`Metrics::text`] returns.
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bounds of histograms of durations in seconds: from a commit on a fast disk to the copy of the largest object.
+pub const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// Series of one metric at most. What comes beyond goes into one series with the label `otel_metric_overflow`.
+const MAX_SERIES: usize = 20_000;
+
+/// A program that has metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name, as `service.name` says it unless `OTEL_SERVICE_NAME` does.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+}
+
+/// The metrics of a process.
+pub struct Metrics {
+    provider: SdkMeterProvider,
+    registry: Registry,
+    meter: Meter,
+    sent: bool,
+}
+
+/// A meter whose instruments count nothing.
+#[must_use]
+pub fn none() -> Meter {
+    opentelemetry::metrics::NoopMeterProvider::new().meter("none")
+}
+
+impl Metrics {
+    /// Metrics of a process, sent as the `OTEL_*` variables of its environment say. Where a runtime is entered, by which they
+    /// are sent. What of the variables cannot be used is said and left aside: telemetry keeps no program from its work.
+    ///
+    /// # Panics
+    /// Never: the registry is new, so nothing in it has the same name.
+    #[must_use]
+    pub fn start(program: Program) -> Self {
+        let registry = Registry::new();
+        let text = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .scope_info_enabled(false)
+            .without_target_info()
+            .build()
+            .expect("nothing is registered yet");
+        let mut builder = SdkMeterProvider::builder()
+            .with_resource(resource(program))
+            .with_reader(text)
+            .with_view(|instrument: &Instrument| bounded(instrument));
+        let exporter = otlp::exporter().unwrap_or_else(|error| {
+            tracing::warn!(%error, "metrics are not sent");
+            None
+        });
+        let sent = exporter.is_some();
+        if let Some(exporter) = exporter {
+            builder = builder.with_periodic_exporter(exporter);
+        }
+        let provider = builder.build();
+        let meter = provider.meter(program.name);
+        process::observe(&meter, program);
+        Self { provider, registry, meter, sent }
+    }
+
+    /// Makes instruments.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Whether they are sent, so that what is only looked at when asked must be kept fresh.
+    #[must_use]
+    pub fn are_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// All of them as Prometheus reads them.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            // An empty family is the only cause, and the registry has none.
+            tracing::error!(%error, "metrics were not written");
+        }
+        text
+    }
+
+    /// Sends what is left. Blocks for as long as that takes, 5 s at most; the runtime must still go on.
+    pub fn stop(&self) {
+        if let Err(error) = self.provider.shutdown() {
+            tracing::warn!(%error, "the last metrics were not sent");
+        }
+    }
+}
+
+/// As `Resource` makes it of the environment, with the program's name unless that has one.
+fn resource(program: Program) -> Resource {
+    let version = opentelemetry::KeyValue::new("service.version", program.version);
+    let found = Resource::builder().with_attribute(version).build();
+    let named = found
+        .get(&opentelemetry::Key::new("service.name"))
+        .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    if named {
+        return found;
+    }
+    let mut builder = Resource::builder_empty().with_service_name(program.name);
+    for (key, value) in found.iter().filter(|(key, _)| key.as_str() != "service.name") {
+        builder = builder.with_attribute(opentelemetry::KeyValue::new(key.clone(), value.clone()));
+    }
+    builder.build()
+}
+
+fn bounded(_: &Instrument) -> Option<Stream> {
+    Stream::builder().with_cardinality_limit(MAX_SERIES).build().ok()
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("sent", &self.sent).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

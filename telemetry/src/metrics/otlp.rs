@@ -1,0 +1,151 @@
+//! Metrics by OTLP, as the `OTEL_*` variables say
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>). The library reads most of them
+//! itself; here is whether metrics are sent, and whom a connection by TLS trusts.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, WithTonicConfig as _};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use tonic::transport::{Certificate, ClientTlsConfig};
+
+use crate::environment::variable;
+
+/// Where metrics go.
+#[derive(Debug, PartialEq, Eq)]
+struct Settings {
+    /// Over gRPC, not HTTP.
+    grpc: bool,
+    /// The collector is reached by TLS.
+    tls: bool,
+    /// File of the authorities to trust instead of the system's (PEM).
+    authorities: Option<String>,
+}
+
+/// Sends metrics, and says of failures only that they began and that they are over; the library by itself says nothing.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    exporter: MetricExporter,
+    failing: AtomicBool,
+}
+
+/// The exporter that the environment asks for. Must be called where a runtime is entered.
+pub(super) fn exporter() -> Result<Option<Exporter>, ExporterBuildError> {
+    let Some(settings) = settings(variable) else { return Ok(None) };
+    let exporter = if settings.grpc {
+        let mut builder = MetricExporter::builder().with_tonic();
+        if settings.tls {
+            builder = builder.with_tls_config(tls(settings.authorities.as_deref())?);
+        }
+        builder.build()?
+    } else {
+        MetricExporter::builder().with_http().build()?
+    };
+    Ok(Some(Exporter { exporter, failing: AtomicBool::new(false) }))
+}
+
+/// None when metrics go nowhere: no endpoint is set for them or for all signals, or something turns them off.
+fn settings(variable: impl Fn(&str) -> Option<String>) -> Option<Settings> {
+    let of_metrics = |name: &str| {
+        variable(&format!("OTEL_EXPORTER_OTLP_METRICS_{name}"))
+            .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
+            .map(|value| value.trim().to_owned())
+    };
+    let disabled = variable("OTEL_SDK_DISABLED")
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    let elsewhere = variable("OTEL_METRICS_EXPORTER")
+        .is_some_and(|value| !value.split(',').any(|one| one.trim() == "otlp"));
+    let endpoint = of_metrics("ENDPOINT")?;
+    (!disabled && !elsewhere).then(|| Settings {
+        grpc: of_metrics("PROTOCOL").as_deref() == Some("grpc"),
+        tls: endpoint.to_ascii_lowercase().starts_with("https:"),
+        authorities: of_metrics("CERTIFICATE"),
+    })
+}
+
+/// The library would trust nobody.
+fn tls(authorities: Option<&str>) -> Result<ClientTlsConfig, ExporterBuildError> {
+    let tls = ClientTlsConfig::new();
+    let Some(file) = authorities else { return Ok(tls.with_native_roots()) };
+    let pem = std::fs::read(file).map_err(|error| {
+        let text = format!("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read {file}: {error}");
+        ExporterBuildError::InvalidConfiguration(text)
+    })?;
+    Ok(tls.ca_certificate(Certificate::from_pem(pem)))
+}
+
+impl PushMetricExporter for Exporter {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let sent = self.exporter.export(metrics).await;
+        match &sent {
+            Ok(()) if self.failing.swap(false, Ordering::Relaxed) => {
+                tracing::info!("metrics are sent again");
+            }
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(%error, "metrics cannot be sent");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        sent
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> Option<Settings> {
+        settings(|name| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn metrics_are_sent_only_to_an_endpoint_that_is_set() {
+        let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector:4317");
+        let table: [(&[(&str, &str)], bool); 8] = [
+            (&[], false),
+            (&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4317")], false),
+            (&[all], true),
+            (&[own], true),
+            (&[all, ("OTEL_SDK_DISABLED", "TRUE")], false),
+            (&[all, ("OTEL_SDK_DISABLED", "1")], true),
+            (&[all, ("OTEL_METRICS_EXPORTER", "none")], false),
+            (&[all, ("OTEL_METRICS_EXPORTER", "console, otlp")], true),
+        ];
+        for (set, expected) in table {
+            assert_eq!(read(set).is_some(), expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_metrics_goes_before_what_is_said_of_all() {
+        let set = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://m:4317"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
+        ];
+        let authorities = Some("ca.pem".to_owned());
+        assert_eq!(read(&set), Some(Settings { grpc: true, tls: true, authorities }));
+        let plain = Settings { grpc: false, tls: false, authorities: None };
+        assert_eq!(read(&set[..1]), Some(plain));
+    }
+}
