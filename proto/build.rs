@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "s3sync/v1/plan.proto",
     "s3sync/v1/queue.proto",
     "s3sync/v1/run.proto",
+    "s3sync/v1/run_view.proto",
     "s3sync/v1/job.proto",
     "s3sync/v1/agent_admin.proto",
     "s3sync/v1/audit.proto",

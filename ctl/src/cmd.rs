@@ -13,6 +13,8 @@ mod run;
 mod shell;
 mod wait;
 
+pub(crate) use run::advice;
+
 use crate::args::{Args, Command, Kind, ReadCommand};
 use crate::exit::{Exit, Failure};
 use crate::{Terminal, connect};

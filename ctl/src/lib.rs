@@ -8,6 +8,7 @@ mod exit;
 mod import;
 mod manifest;
 mod render;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -25,6 +26,8 @@ pub struct Terminal<'a> {
     pub err: &'a mut dyn std::io::Write,
     /// Whether a person can be asked.
     pub interactive: bool,
+    /// Whether what is written to `out` is seen by a person.
+    pub shown: bool,
 }
 
 /// The program: parses, runs, says how it ended. Exit codes are those of the README.
@@ -46,8 +49,9 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let interactive = std::io::IsTerminal::is_terminal(&std::io::stdin());
+    let shown = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    let terminal = Terminal { out: &mut out, err: &mut err, interactive };
+    let terminal = Terminal { out: &mut out, err: &mut err, interactive, shown };
     runtime.block_on(run(args, terminal)).into()
 }
 

@@ -8,7 +8,7 @@ mod facts;
 mod failures;
 mod plan;
 mod resources;
-mod text;
+pub(crate) mod text;
 
 use comfy_table::Table;
 use s3sync_proto::json::Resource;

@@ -7,6 +7,7 @@ mod audit;
 mod deletes;
 mod error;
 mod queues;
+mod view;
 
 use std::fmt;
 use std::time::Duration;

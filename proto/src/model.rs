@@ -17,6 +17,7 @@ mod plan;
 mod queue;
 mod run;
 mod time;
+mod view;
 mod work;
 
 pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
@@ -53,6 +54,7 @@ pub use run::{
     DeleteReview, DeleteShare, DestinationProgress, MAX_DELETE_SAMPLES, Run, RunState, Trigger,
 };
 pub use time::Timestamp;
+pub use view::{HeldRange, MAX_HELD_SHOWN, RangeState, RangeStrip, RunAgent, RunStage, RunView};
 pub use work::{
     Ack, Assignment, DeleteWork, Extras, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
     FEATURE_KEYS, FEATURE_LIMITS, FromAgent, Held, Hello, Lease, MAX_DELETING,

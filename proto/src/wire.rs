@@ -18,6 +18,7 @@ mod run;
 mod session;
 mod session_out;
 mod status;
+mod view;
 
 pub use agent::{agent_from, agent_to};
 pub use ask::{probed_from, probed_to};
@@ -38,6 +39,7 @@ pub use run::{
 };
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};
+pub use view::{run_view_from, run_view_to};
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

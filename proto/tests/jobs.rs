@@ -124,6 +124,19 @@ impl pb::job_service_server::JobService for Asked {
         Ok(Response::new(run(7, pb::RunState::Running)))
     }
 
+    async fn get_run_view(
+        &self,
+        request: Request<pb::GetRunViewRequest>,
+    ) -> Result<Response<pb::RunView>, Status> {
+        self.note(format!("view of {}", request.into_inner().name));
+        Ok(Response::new(pb::RunView {
+            run: Some(run(7, pb::RunState::Running)),
+            stage: pb::RunStage::Scan.into(),
+            source_endpoint: "usw2".to_owned(),
+            ..Default::default()
+        }))
+    }
+
     async fn list_runs(
         &self,
         request: Request<pb::ListRunsRequest>,
@@ -241,6 +254,7 @@ async fn resources_are_asked_for_by_their_names() {
     client.delete_job(&job, Some("e1".to_owned())).await.unwrap();
     client.run_job(&job, Some("id".to_owned())).await.unwrap();
     client.get_run(&job, None).await.unwrap();
+    client.get_run_view(&job, Some(7)).await.unwrap();
     client.cancel_run(&job, Some(7)).await.unwrap();
     client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
     client.pause_run(&job, None).await.unwrap();
@@ -253,6 +267,7 @@ async fn resources_are_asked_for_by_their_names() {
         "jobs/a e1",
         "jobs/a id",
         "jobs/a/runs/-",
+        "view of jobs/a/runs/7",
         "jobs/a/runs/7",
         "jobs/a/runs/- id",
         "pause jobs/a/runs/-",

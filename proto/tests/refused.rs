@@ -1,6 +1,7 @@
 //! What is refused, and what is said of it.
 
 mod events;
+mod view;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;

@@ -54,6 +54,12 @@ proptest! {
     }
 
     #[test]
+    fn views_of_runs(view in values::run_view()) {
+        prop_assert!(view.to_json().is_object());
+        prop_assert_eq!(wire::run_view_from(bytes(&wire::run_view_to(view.clone()))), Ok(view));
+    }
+
+    #[test]
     fn counters(counters in values::counters()) {
         prop_assert_eq!(wire::counters_from(bytes(&wire::counters_to(counters))), Ok(counters));
     }

@@ -19,6 +19,7 @@ use s3sync_proto::model::{
 mod ask;
 mod events;
 mod job;
+mod view;
 
 use ask::{answer, question};
 pub(crate) use ask::{difference, endpoint_probe, explanation, job_plan};
@@ -26,6 +27,7 @@ pub(crate) use events::queue;
 use events::{batch, watch};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
+pub(crate) use view::run_view;
 
 /// Counts that the wire can hold.
 const COUNTS: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
     Destination, EventBatch, Failure, FailureClass, FailureGroup, Following, Held, Hello, Key,
-    Limits, Location, Name, QueueSpec, QueueStatus, Run, RunName, SplitProposal, State, Suspicion,
-    Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError, WorkReport,
+    Limits, Location, Name, QueueSpec, QueueStatus, Run, RunName, RunView, SplitProposal, State,
+    Suspicion, Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
@@ -46,6 +46,9 @@ pub const MAX_EVENT_KEYS_PER_WORK: usize = 100;
 /// Most keys of a destination that wait to be looked at for events (DESIGN, decision 2). Beyond it they are dropped, and a
 /// scan looks at everything.
 pub const MAX_DIRTY_KEYS_PER_DESTINATION: u64 = 250_000;
+
+/// Most agents of a run that are told of one by one.
+pub const MAX_AGENTS_SHOWN: usize = 64;
 
 /// How long a request id is remembered.
 pub const REQUEST_ID_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -102,6 +105,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// One run; `number` `None` means the newest, and of a run of events only when there is no other.
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
+
+    /// How a run stands right now, and the sessions of its agents, in their order; `number` as of [`Store::run`].
+    async fn run_view(
+        &self,
+        job: &Name,
+        number: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(RunView, Vec<SessionId>), Error>;
 
     /// Runs, newest first, of one job or all, after the position `before` (exclusive).
     async fn runs(

@@ -17,10 +17,25 @@ pub(crate) enum RunCommand {
         /// JOB/NUMBER, or JOB for its newest.
         run: RunRef,
     },
-    /// Print runs as they change: one until it ends, or all until interrupted.
+    /// Watch a run until it ends, or all runs until interrupted.
+    #[command(after_help = "\
+Examples:
+  s3syncctl run watch media                    on a terminal: one screen; q leaves it, and the run goes on
+  s3syncctl run watch media | tee log          else: a line for each change
+  s3syncctl run watch media -o jsonl           the run as JSON, for each change
+  s3syncctl run watch                          a line for each change of any run
+
+The exit code says how the run ended; who leaves while it waits for a person gets 5. Colour is left out where NO_COLOR
+is set.")]
     Watch {
         /// JOB/NUMBER, or JOB for its newest; all runs of all jobs when left out.
         run: Option<RunRef>,
+        /// A line for each change, also on a terminal.
+        #[arg(long)]
+        lines: bool,
+        /// What the terminal can do.
+        #[arg(long, env = "TERM", hide = true)]
+        term: Option<String>,
     },
     /// Wait until a run has ended; the exit code says how.
     Wait {

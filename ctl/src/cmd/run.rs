@@ -2,17 +2,17 @@
 
 mod approve;
 mod failures;
+mod watch;
 
-use s3sync_proto::client::{ApiClient, WatchEvent};
+pub(crate) use failures::advice;
+use s3sync_proto::client::ApiClient;
 use s3sync_proto::model::RunName;
-use tokio_stream::StreamExt as _;
 
 use super::{get, wait};
 use crate::Terminal;
 use crate::args::{Output, RunCommand, RunRef};
 use crate::connect::new_request_id;
 use crate::exit::{Exit, Failure};
-use crate::render;
 
 /// Runs shown by `run list`.
 const LISTED_RUNS: u32 = 50;
@@ -31,7 +31,11 @@ pub(crate) async fn run(
         RunCommand::Get { run } => {
             get::one(&client.get_run(&run.job, run.number).await?, output, terminal)
         }
-        RunCommand::Watch { run } => watch(client, run, output, terminal).await,
+        RunCommand::Watch { run, lines, term } => {
+            // A terminal that cannot place a text says so by its name (terminfo(5), "dumb").
+            let lines = lines || term.is_none_or(|term| term.is_empty() || term == "dumb");
+            watch::run(client, run, lines, output, terminal).await
+        }
         RunCommand::Wait { run, patience } => {
             // A server that goes away is waited for, but not one that was never there.
             let name = client.get_run(&run.job, run.number).await?.name;
@@ -74,50 +78,4 @@ async fn resolve(client: &mut ApiClient, run: RunRef) -> Result<RunName, Failure
         Some(number) => Ok(RunName { job: run.job, number }),
         None => Ok(client.get_run(&run.job, None).await?.name),
     }
-}
-
-async fn watch(
-    client: &mut ApiClient,
-    run: Option<RunRef>,
-    output: Output,
-    terminal: &mut Terminal<'_>,
-) -> Result<Exit, Failure> {
-    let mut exit = Exit::Done;
-    let mut show = |event: WatchEvent, only_live: bool| -> Result<(), Failure> {
-        let (WatchEvent::Snapshot(run) | WatchEvent::Changed(run)) = &event else { return Ok(()) };
-        if only_live && matches!(event, WatchEvent::Snapshot(_)) && run.state.is_terminal() {
-            return Ok(());
-        }
-        match output {
-            Output::Table | Output::Wide => {
-                writeln!(terminal.out, "{}", render::progress_line(run))?
-            }
-            Output::Json | Output::Jsonl => {
-                terminal.out.write_all(render::one(run, Output::Jsonl).as_bytes())?
-            }
-            Output::Yaml => {
-                terminal.out.write_all(format!("---\n{}", render::one(run, output)).as_bytes())?
-            }
-        }
-        if !only_live && run.state.is_terminal() {
-            exit = Exit::of_run(run.state);
-        }
-        Ok(())
-    };
-    match run {
-        Some(run) => {
-            let name = resolve(client, run).await?;
-            let mut events = std::pin::pin!(client.watch_run(&name.job, name.number).await?);
-            while let Some(event) = events.next().await {
-                show(event?, false)?;
-            }
-        }
-        None => {
-            let mut events = std::pin::pin!(client.watch_runs(None).await?);
-            while let Some(event) = events.next().await {
-                show(event?, true)?;
-            }
-        }
-    }
-    Ok(exit)
 }

@@ -4,12 +4,12 @@ use s3sync_proto::model::{Timestamp, moves_text};
 
 /// The time now, which ages are counted from.
 #[expect(clippy::disallowed_methods, reason = "this is the clock of this program")]
-pub(super) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }
 
 /// A count with separators: `1,234,567`.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -23,7 +23,7 @@ pub(super) fn count(number: u64) -> String {
 
 /// A size in binary units: `1.2 GiB`.
 #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (bytes as f64, 0);
     while value >= 1024.0 && unit + 1 < UNITS.len() {
@@ -34,7 +34,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// How long ago: `3m`, `2h`, `5d`.
-pub(super) fn age(time: Timestamp, now: Timestamp) -> String {
+pub(crate) fn age(time: Timestamp, now: Timestamp) -> String {
     if time == Timestamp::default() {
         return "-".to_owned();
     }
@@ -42,7 +42,7 @@ pub(super) fn age(time: Timestamp, now: Timestamp) -> String {
 }
 
 /// How long until then: `in 3m20s`, `due` when it has come.
-pub(super) fn until(time: Timestamp, now: Timestamp) -> String {
+pub(crate) fn until(time: Timestamp, now: Timestamp) -> String {
     match time.since(now).as_secs() {
         0 => "due".to_owned(),
         seconds => format!("in {}", span(seconds)),
@@ -50,7 +50,7 @@ pub(super) fn until(time: Timestamp, now: Timestamp) -> String {
 }
 
 /// How long: `45s`, `3m20s`, `2h05m`, `5d`.
-pub(super) fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
@@ -60,19 +60,19 @@ pub(super) fn span(seconds: u64) -> String {
 }
 
 /// A time in full; `-` when there is none.
-pub(super) fn time(time: Option<Timestamp>) -> String {
+pub(crate) fn time(time: Option<Timestamp>) -> String {
     time.filter(|time| *time != Timestamp::default())
         .map_or_else(|| "-".to_owned(), |time| time.to_string())
 }
 
 /// `name=value` pairs.
-pub(super) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
+pub(crate) fn labels(labels: &std::collections::BTreeMap<String, String>) -> String {
     let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if pairs.is_empty() { "-".to_owned() } else { pairs.join(",") }
 }
 
 /// A text that came from elsewhere, as one line without anything that would move a terminal's cursor or turn the text around.
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
         if moves_text(c) { plain.extend(c.escape_unicode()) } else { plain.push(c) }

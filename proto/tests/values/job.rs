@@ -80,12 +80,15 @@ fn schedule() -> impl Strategy<Value = Schedule> {
     })
 }
 
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
+    (positive(), positive())
+        .prop_map(|(bandwidth, requests_per_second)| Limits { bandwidth, requests_per_second })
+}
+
 fn job_spec() -> impl Strategy<Value = JobSpec> {
-    let limits = (positive(), positive())
-        .prop_map(|(bandwidth, requests_per_second)| Limits { bandwidth, requests_per_second });
     let destinations = vec(destination(), 1..=MAX_DESTINATIONS);
     let what = (location(), destinations, filter(), compare(), deletes());
-    (what, of(schedule()), of(name()), limits, any::<bool>()).prop_map(
+    (what, of(schedule()), of(name()), limits(), any::<bool>()).prop_map(
         |((source, destinations, filter, compare, deletes), schedule, events, limits, paused)| {
             JobSpec {
                 source,

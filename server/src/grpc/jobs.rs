@@ -203,6 +203,16 @@ impl JobService for Jobs {
         Ok(Response::new(wire::run_to(run)))
     }
 
+    async fn get_run_view(
+        &self,
+        request: Request<pb::GetRunViewRequest>,
+    ) -> Result<Response<pb::RunView>, Status> {
+        let (job, number) = wire::parse_run(&request.get_ref().name)?;
+        let now = self.0.clock.now();
+        let (view, _) = self.0.store.run_view(&job, number, now).await.map_err(refused)?;
+        Ok(Response::new(wire::run_view_to(view)))
+    }
+
     async fn list_runs(
         &self,
         request: Request<pb::ListRunsRequest>,

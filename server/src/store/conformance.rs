@@ -22,6 +22,7 @@ mod runs;
 mod schedules;
 mod sessions;
 mod suspects;
+mod view;
 mod work;
 
 use std::pin::Pin;
@@ -52,6 +53,9 @@ const CASES: &[Case] = &[
     ("runs are paged, newest first", |b| Box::pin(runs::paging(b))),
     ("changed runs come in the order of change", |b| Box::pin(runs::changed(b))),
     ("a reason is recorded once and goes with the first lease", |b| Box::pin(runs::reasons(b))),
+    ("ranges are shown in the order of keys, with who holds them", |b| Box::pin(view::strips(b))),
+    ("what an earlier run listed is expected again", |b| Box::pin(view::expected(b))),
+    ("a retry knows how many keys it has", |b| Box::pin(view::named_keys(b))),
     ("failures are paged, and kept up to the limit", |b| Box::pin(runs::failures_limit(b))),
     ("failures are found by key, newest first", |b| Box::pin(asked::failures_of_key(b))),
     ("facts of a bucket are forgotten and learned anew", |b| Box::pin(asked::relearned(b))),

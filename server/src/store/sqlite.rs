@@ -20,6 +20,7 @@ mod runs;
 mod schedules;
 mod sessions;
 mod suspects;
+mod view;
 mod watches;
 mod work;
 
@@ -29,7 +30,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
     Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
-    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName,
+    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName, RunView,
     SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch, WorkError,
     WorkReport,
 };
@@ -173,6 +174,16 @@ impl Store for Sqlite {
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error> {
         let job = job.clone();
         self.read(move |db| runs::get(db, &job, number)).await
+    }
+
+    async fn run_view(
+        &self,
+        job: &Name,
+        number: Option<u64>,
+        now: Timestamp,
+    ) -> Result<(RunView, Vec<SessionId>), Error> {
+        let job = job.clone();
+        self.read(move |db| view::of(db, &job, number, now)).await
     }
 
     async fn runs(

@@ -77,7 +77,7 @@ pub(super) async fn keys(
 }
 
 /// What to do about failures of a class.
-fn advice(class: FailureClass) -> &'static str {
+pub(crate) fn advice(class: FailureClass) -> &'static str {
     match class {
         FailureClass::Throttled => {
             "the endpoint kept asking to slow down; try again when it is less busy, or limit the job"

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
     DeleteMode, DeleteReview, DeleteShare, DeleteWork, JobSpec, Key, KeyRange, MAX_DELETE_SAMPLES,
-    Outcome, Run, RunName, RunState, Trigger, WorkReport,
+    Outcome, Run, RunName, RunStage, RunState, Trigger, WorkReport,
 };
 use s3sync_proto::status::reason;
 use sha2::{Digest as _, Sha256};
@@ -41,6 +41,15 @@ fn row(db: &Connection, run: i64) -> Result<Option<Row>, Error> {
         .optional()?;
     let Some((stage, review, recounts, approved)) = found else { return Ok(None) };
     Ok(Some(Row { stage, review: parse(&review)?, recounts, approved }))
+}
+
+/// Where a run stands with its deletes; `None`: it has not counted.
+pub(super) fn stage(db: &Connection, run: i64) -> Result<Option<RunStage>, Error> {
+    Ok(row(db, run)?.map(|row| match row.stage.as_str() {
+        ASKING => RunStage::Approval,
+        COUNTING => RunStage::Recount,
+        _ => RunStage::Delete,
+    }))
 }
 
 /// What a run found to delete, as it is shown.
