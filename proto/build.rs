@@ -3,6 +3,7 @@
 
 const FILES: &[&str] = &[
     "s3sync/v1/probe.proto",
+    "s3sync/v1/setup.proto",
     "s3sync/v1/endpoint.proto",
     "s3sync/v1/explain.proto",
     "s3sync/v1/plan.proto",

@@ -20,7 +20,7 @@ mod single;
 mod upload;
 mod way;
 
-pub(crate) use fail::{failure, failure_class};
+pub(crate) use fail::{failure, failure_class, work_error};
 pub(crate) use look::{head, is_copy_of};
 pub(crate) use resume::{Left, abandon, sort};
 pub(crate) use upload::abort_left;

@@ -17,6 +17,7 @@ pub mod retry;
 pub mod s3;
 pub mod scan;
 pub mod session;
+mod setup;
 pub mod stores;
 mod survey;
 pub mod watch;

@@ -19,7 +19,9 @@ impl Meter {
     pub fn count(&self, operation: Operation) {
         let counter = match operation {
             Operation::List | Operation::ListUploads | Operation::ListParts => &self.list,
-            Operation::Head | Operation::Get | Operation::GetTags => &self.read,
+            Operation::Head | Operation::Get | Operation::GetTags | Operation::GetNotifications => {
+                &self.read
+            }
             Operation::Put
             | Operation::Copy
             | Operation::CreateUpload

@@ -65,7 +65,7 @@ pub(crate) async fn probe(stores: &Stores, engine: &Arc<Engine>, probe: Probe) -
     Answer::Probed { places, facts }
 }
 
-fn side(
+pub(crate) fn side(
     engine: &Engine,
     endpoint: &Name,
     spec: &EndpointSpec,

@@ -5,7 +5,7 @@ pub mod sqs;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use s3sync_proto::model::Timestamp;
+use s3sync_proto::model::{FailureClass, QueueAttributes, Timestamp, WorkError};
 
 /// Most messages of one request, to receive or to delete (SQS API, ReceiveMessage and DeleteMessageBatch).
 pub const MAX_BATCH: usize = 10;
@@ -28,6 +28,9 @@ pub trait Queue: Send + Sync + 'static {
 
     /// How the queue stands and how it is set up.
     async fn state(&self) -> Result<QueueState, Error>;
+
+    /// How the queue is set up, in full.
+    async fn attributes(&self) -> Result<QueueAttributes, Error>;
 }
 
 /// A message.
@@ -94,4 +97,16 @@ pub enum Class {
     NoSuchQueue,
     /// Refused; trying again is of no use.
     Permanent,
+}
+
+impl From<&Error> for WorkError {
+    fn from(error: &Error) -> Self {
+        let class = match error.class {
+            Class::Throttled => FailureClass::Throttled,
+            Class::Transient => FailureClass::Transient,
+            Class::Denied | Class::NoSuchQueue | Class::Permanent => FailureClass::Permanent,
+        };
+        let message = format!("{}: {}", error.operation, error.message);
+        Self { class, code: error.code.clone(), message }
+    }
 }

@@ -15,7 +15,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use s3sync_proto::model::{Key, Timestamp};
+use s3sync_proto::model::{Key, Notifications, Timestamp};
 
 pub use error::{Class, Error, Operation};
 
@@ -65,6 +65,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn list_uploads(&self, key: &Key) -> Result<Vec<OpenUpload>, Error>;
     /// The parts of an open upload, by number.
     async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error>;
+    /// Whom the bucket tells of changes (GetBucketNotificationConfiguration).
+    async fn notifications(&self) -> Result<Notifications, Error>;
 
     /// By how many seconds the endpoint's clock was ahead of this machine's at its last answer, where it tells its time.
     fn clock_ahead(&self) -> Option<i64> {

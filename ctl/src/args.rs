@@ -168,7 +168,7 @@ pub(crate) enum Command {
     Endpoint(EndpointCommand),
     /// Queues: SQS queues that carry events of source buckets.
     #[command(subcommand)]
-    Queue(ReadCommand),
+    Queue(QueueCommand),
     /// Agents: what does the work.
     #[command(subcommand)]
     Agent(ReadCommand),
@@ -230,6 +230,32 @@ pub(crate) enum ReadCommand {
     Get {
         /// Its name.
         name: Name,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// List all.
+    List,
+    /// Show one, and how it stands with receiving from it.
+    Get {
+        /// Its name.
+        name: Name,
+    },
+    /// Have agents look at how it and the source buckets of its jobs are set up, and print what to add: documents and
+    /// commands of the AWS CLI. Changes nothing.
+    #[command(after_help = "\
+Examples:
+  s3syncctl queue check media-events                     what is in order, what is not, and what to add
+  s3syncctl queue check media-events --folder setup      also write the documents, for the commands to be run there
+
+The command ends with 5 when something is not in order, or could not be looked at.")]
+    Check {
+        /// Its name.
+        name: Name,
+        /// Write the documents here; files that exist are written over.
+        #[arg(long, value_name = "DIR")]
+        folder: Option<PathBuf>,
     },
 }
 

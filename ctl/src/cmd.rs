@@ -9,6 +9,7 @@ pub(crate) mod explain;
 mod get;
 mod import;
 mod job;
+mod queue;
 mod run;
 mod shell;
 mod wait;
@@ -56,7 +57,7 @@ pub(crate) async fn run(args: Args, terminal: &mut Terminal<'_>) -> Result<Exit,
         Command::Job(command) => job::run(client, command, output, terminal).await,
         Command::Run(command) => run::run(client, command, output, terminal).await,
         Command::Endpoint(command) => endpoint::run(client, command, output, terminal).await,
-        Command::Queue(command) => read(client, Kind::Queue, command, output, terminal).await,
+        Command::Queue(command) => queue::run(client, command, output, terminal).await,
         Command::Audit(command) => audit::run(client, command, output, terminal).await,
         Command::Completion { .. } | Command::Man { .. } | Command::Import { .. } => {
             unreachable!("they were done before")

@@ -8,6 +8,7 @@ mod facts;
 mod failures;
 mod plan;
 mod resources;
+mod setup;
 pub(crate) mod text;
 
 use comfy_table::Table;
@@ -19,6 +20,7 @@ pub(crate) use explain::{explanation, probe};
 pub(crate) use failures::class;
 pub(crate) use plan::{difference, plan, plan_progress};
 pub(crate) use resources::{progress_line, run_label, state as run_state};
+pub(crate) use setup::queue_check;
 
 use crate::args::Output;
 

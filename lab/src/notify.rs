@@ -7,9 +7,12 @@ use serde_json::{Value, json};
 
 use crate::clock::now;
 use crate::endpoint::Endpoint;
+use crate::error::S3Result;
 use crate::queue::Queues;
 use crate::record::Change;
-use crate::text::form_encode;
+use crate::reply::Reply;
+use crate::request::Call;
+use crate::text::{element, form_encode};
 
 /// Which changes go to which queue.
 #[derive(Clone, Debug)]
@@ -36,6 +39,27 @@ pub(crate) fn tell(endpoint: &Endpoint, bucket: &str, access_key: &str, changes:
             wanted.queues.send(&wanted.queue, &json!({"Records": [record]}).to_string());
         }
     }
+}
+
+/// What a bucket tells, as S3 answers it.
+pub(crate) fn configuration(endpoint: &Endpoint, call: &Call) -> S3Result<Reply> {
+    let mut state = endpoint.state();
+    state.bucket(&call.bucket)?;
+    let mut inner = String::new();
+    let wanted = state.notifications.iter().filter(|wanted| wanted.bucket == call.bucket);
+    for (index, wanted) in wanted.enumerate() {
+        let arn = wanted.queues.queue_arn(&wanted.queue);
+        let mut one = element("Id", &format!("lab-{index}")) + &element("Queue", &arn);
+        for event in ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"] {
+            one += &element("Event", event);
+        }
+        if !wanted.prefix.is_empty() {
+            let rule = element("Name", "Prefix") + &element("Value", &wanted.prefix);
+            one += &format!("<Filter><S3Key><FilterRule>{rule}</FilterRule></S3Key></Filter>");
+        }
+        inner += &format!("<QueueConfiguration>{one}</QueueConfiguration>");
+    }
+    Ok(Reply::xml("NotificationConfiguration", &inner))
 }
 
 fn record(region: &str, bucket: &str, access_key: &str, change: &Change) -> Value {

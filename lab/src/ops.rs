@@ -15,6 +15,7 @@ use http::StatusCode;
 use crate::endpoint::{Capabilities, Endpoint};
 use crate::error::{S3Error, S3Result};
 use crate::listing;
+use crate::notify;
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::storage::KMS;
@@ -49,6 +50,7 @@ pub(crate) fn perform(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3
             Ok(Reply::empty(StatusCode::OK).with("x-amz-bucket-region", endpoint.region()))
         }
         "GetBucketLocation" => location(endpoint, call),
+        "GetBucketNotificationConfiguration" => notify::configuration(endpoint, call),
         "ListObjectsV2" => listing::objects(endpoint, call),
         "ListMultipartUploads" => listing::uploads(endpoint, call),
         "GetObject" | "HeadObject" => object::get(endpoint, call),

@@ -90,6 +90,8 @@ pub struct QueuedMessage {
 #[derive(Debug)]
 struct Queue {
     config: QueueConfig,
+    /// As its attributes tell it; the lab's own buckets send whatever it says.
+    policy: Mutex<String>,
     messages: Mutex<Messages>,
     /// Wakes those who wait for messages.
     arrived: Notify,
@@ -172,7 +174,15 @@ impl Queues {
         let QueuesConfig { name, region, listen: _, keys, queues } = config;
         let queue = |config: QueueConfig| {
             let name = config.name.clone();
-            (name, Queue { config, messages: Mutex::default(), arrived: Notify::new() })
+            (
+                name,
+                Queue {
+                    config,
+                    policy: Mutex::default(),
+                    messages: Mutex::default(),
+                    arrived: Notify::new(),
+                },
+            )
         };
         let queues = queues.into_iter().map(queue).collect();
         Arc::new(Self { name, region, address, keys, queues, state: Mutex::default() })
@@ -196,10 +206,24 @@ impl Queues {
         format!("{}/{ACCOUNT}/{queue}", self.url())
     }
 
+    /// ARN of a queue.
+    #[must_use]
+    pub fn queue_arn(&self, queue: &str) -> String {
+        format!("arn:{}:sqs:{}:{ACCOUNT}:{queue}", partition(&self.region), self.region)
+    }
+
     /// Whether there is a queue.
     #[must_use]
     pub fn has_queue(&self, queue: &str) -> bool {
         self.queues.contains_key(queue)
+    }
+
+    /// Gives a queue a policy, which its attributes tell. The lab's own buckets send whatever it says.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub fn set_policy(&self, queue: &str, policy: &str) {
+        *self.queues[queue].policy() = policy.to_owned();
     }
 
     /// Sends a message without a request.
@@ -316,11 +340,20 @@ impl Queues {
     }
 }
 
+/// Partition of a region, as ARNs have it.
+fn partition(region: &str) -> &'static str {
+    if region.starts_with("cn-") { "aws-cn" } else { "aws" }
+}
+
 // === impl Queue ===
 
 impl Queue {
     fn messages(&self) -> MutexGuard<'_, Messages> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn policy(&self) -> MutexGuard<'_, String> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a message; tells its id.

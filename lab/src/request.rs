@@ -48,6 +48,7 @@ impl Call {
         match (self.method.as_str(), self.key.is_empty()) {
             ("GET", true) if self.bucket.is_empty() => "ListBuckets",
             ("GET", true) if has("uploads") => "ListMultipartUploads",
+            ("GET", true) if has("notification") => "GetBucketNotificationConfiguration",
             ("GET", true) if has("location") => "GetBucketLocation",
             ("GET", true) if self.query("list-type") == Some("2") => "ListObjectsV2",
             ("HEAD", true) => "HeadBucket",

@@ -6,7 +6,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::model::{
     Agent, AuditEntry, Difference, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup,
-    Job, JobPlan, Queue, Run, RunView,
+    Job, JobPlan, Queue, QueueCheck, Run, RunView,
 };
 use crate::{pb, wire};
 
@@ -71,6 +71,12 @@ impl Resource for Explanation {
 impl Resource for EndpointProbe {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.ProbeEndpointResponse", &wire::probed_to(self.clone()))
+    }
+}
+
+impl Resource for QueueCheck {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.CheckQueueResponse", &wire::queue_checked_to(self.clone()))
     }
 }
 

@@ -16,6 +16,7 @@ mod name;
 mod plan;
 mod queue;
 mod run;
+mod setup;
 mod time;
 mod view;
 mod work;
@@ -52,6 +53,10 @@ pub use plan::{
 pub use queue::{Queue, QueueSpec};
 pub use run::{
     DeleteReview, DeleteShare, DestinationProgress, MAX_DELETE_SAMPLES, Run, RunState, Trigger,
+};
+pub use setup::{
+    BucketSetup, FEATURE_SETUP, Notification, NotificationTarget, Notifications, QueueAttributes,
+    QueueCheck, QueueSetup, Setup, SetupAsk, SetupPlace, SetupStep,
 };
 pub use time::Timestamp;
 pub use view::{HeldRange, MAX_HELD_SHOWN, RangeState, RangeStrip, RunAgent, RunStage, RunView};

@@ -17,6 +17,7 @@ mod queue;
 mod run;
 mod session;
 mod session_out;
+mod setup;
 mod status;
 mod view;
 
@@ -39,6 +40,7 @@ pub use run::{
 };
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};
+pub use setup::{queue_checked_from, queue_checked_to};
 pub use view::{run_view_from, run_view_to};
 
 use std::ops::RangeInclusive;

@@ -88,6 +88,13 @@ proptest! {
     }
 
     #[test]
+    fn queue_checks(check in values::queue_check()) {
+        prop_assert!(check.to_json().is_object());
+        let there = bytes(&wire::queue_checked_to(check.clone()));
+        prop_assert_eq!(wire::queue_checked_from(there), Ok(check));
+    }
+
+    #[test]
     fn plans(plan in values::job_plan(), differences in proptest::collection::vec(values::difference(), 0..3)) {
         prop_assert!(plan.to_json().is_object());
         prop_assert!(differences.iter().all(|one| one.to_json().is_object()));

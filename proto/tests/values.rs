@@ -19,6 +19,7 @@ use s3sync_proto::model::{
 mod ask;
 mod events;
 mod job;
+mod setup;
 mod view;
 
 use ask::{answer, question};
@@ -27,6 +28,7 @@ pub(crate) use events::queue;
 use events::{batch, watch};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
+pub(crate) use setup::queue_check;
 pub(crate) use view::run_view;
 
 /// Counts that the wire can hold.

@@ -13,6 +13,7 @@ mod page;
 mod plan;
 mod probe;
 mod queues;
+mod setup;
 mod status;
 mod trace;
 mod update;

@@ -11,6 +11,7 @@ mod needs;
 mod outcome;
 mod place;
 pub mod schedule;
+pub mod setup;
 pub mod shares;
 mod split;
 mod survey;

@@ -195,3 +195,69 @@ async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
     assert!(status.agent.is_some() && status.unreadable > 0, "{status:?}");
     assert_eq!(status.last_unreadable[0].excerpt, "rubbish");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_a_queue_says_what_is_missing_and_changes_nothing() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let queues = world.start_queue(QueueConfig::new(QUEUE)).await.unwrap();
+    world.apply_job_with_events(QUEUE, "").await.unwrap();
+    let check = ["queue", "check", QUEUE];
+    let nobody = world.ctl(&check).await.unwrap();
+    let text = String::from_utf8_lossy(&nobody.stdout).into_owned();
+    assert_eq!(nobody.status.code(), Some(5), "{text}");
+    assert!(text.contains("FAILED: no agent is connected"), "{text}");
+    world.start_west("us-1").unwrap();
+    // Somebody receives, and the policy is missing.
+    let folder = world.folder().join("setup").display().to_string();
+    let text = until("it is received from", RUN_BOUND, || async {
+        let told = world.ctl(&["queue", "check", QUEUE, "--folder", &folder]).await.unwrap();
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        let received = text.contains("ok: us-1 receives from it");
+        if received && told.status.code() == Some(5) { Ok(text) } else { Err(text) }
+    })
+    .await;
+    for line in [
+        "FAILED: the queue's policy does not let s3.amazonaws.com for srcbucket send",
+        "ok: the queue hears of changes below srcfolder/",
+        "ok: the agent's credential may",
+        "--- queue-policy.json",
+        "aws sqs set-queue-attributes --queue-url",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let counts = queues.counts();
+    assert!(
+        counts.of("GetQueueAttributes") > 0 && counts.of("DeleteMessageBatch") > 0,
+        "{counts:?}"
+    );
+    let west = world.side("usw2");
+    assert!(west.counts().of("GetBucketNotificationConfiguration") > 0);
+    assert!(west.writes().is_empty(), "only looked");
+    // With the policy that it wrote down nothing is missing.
+    let attributes = std::fs::read_to_string(world.folder().join("setup/queue-attributes.json"));
+    let attributes: serde_json::Value = serde_json::from_str(&attributes.unwrap()).unwrap();
+    queues.set_policy(QUEUE, attributes["Policy"].as_str().unwrap());
+    let text = world.ctl_ok(&["queue", "check", QUEUE, "-o", "json"]).await.unwrap();
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(!text.contains("CHECK_STATE_FAILED"), "{text}");
+    assert_eq!(told["places"][1]["about"], "bucket srcbucket");
+    assert_eq!(told["places"][1]["agent"], "agents/us-1");
+    // The agent's own rules are asked first; nobody else can look.
+    world.stop_agent("us-1").await.unwrap();
+    let (key, secret) = s3sync_tests::world::WEST;
+    let narrow = format!(
+        "server = \"{}\"\nname = \"narrow\"\n[endpoints.usw2]\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n\
+         allow = [{{ bucket = \"other\", verbs = [\"list\", \"read\"] }}]\n",
+        world.url()
+    );
+    world.start_agent_with("narrow", &narrow).unwrap();
+    until("the narrow one looks", RUN_BOUND, || async {
+        let told = world.ctl(&check).await.unwrap();
+        let text = String::from_utf8_lossy(&told.stdout).into_owned();
+        let refused = text.contains("narrow does not allow list in usw2:srcbucket/srcfolder/");
+        if refused && told.status.code() == Some(5) { Ok(()) } else { Err(text) }
+    })
+    .await;
+    let unknown = world.ctl(&["queue", "check", "other"]).await.unwrap();
+    assert_eq!(unknown.status.code(), Some(3));
+}

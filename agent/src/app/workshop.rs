@@ -14,7 +14,7 @@ use crate::stores::Stores;
 use crate::watch;
 use crate::work::{Desk, Orders, WatchDesk};
 use crate::worker::{self, Engine};
-use crate::{explain, probe, survey};
+use crate::{explain, probe, setup, survey};
 
 /// See the module.
 pub(super) struct EngineWorkshop {
@@ -65,6 +65,7 @@ impl Workshop for EngineWorkshop {
                 Err(error) => Answer::Refused(error),
             },
             Ask::Probe(probe) => probe::probe(&self.stores, &self.engine, probe).await,
+            Ask::Setup(ask) => setup::look(&self.stores, &self.engine, *ask).await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From an error of S3 to what a run lists.
 
-use s3sync_proto::model::{Failure, FailureClass, Key, Timestamp};
+use s3sync_proto::model::{Failure, FailureClass, Key, Timestamp, WorkError};
 
 use crate::clock;
 use crate::s3::{Class, Error};
@@ -23,6 +23,17 @@ pub(crate) fn failure(key: &Key, error: &Error, attempts: u32, first: Timestamp)
         attempts,
         first,
         last: clock::now(),
+    }
+}
+
+/// The same error, when it was not of a key that is worked on.
+pub(crate) fn work_error(error: &Error) -> WorkError {
+    let mut message = error.message.clone();
+    message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+    WorkError {
+        class: failure_class(error.class),
+        code: error.code.clone(),
+        message: format!("{}: {message}", error.operation),
     }
 }
 

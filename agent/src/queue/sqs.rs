@@ -1,5 +1,6 @@
 //! Queues through the AWS SDK. Only this file names it.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use aws_sdk_sqs::types::{
     DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use s3sync_proto::model::{EndpointSpec, Timestamp};
+use s3sync_proto::model::{EndpointSpec, QueueAttributes, Timestamp};
 
 use super::{Class, Error, MAX_BATCH, MAX_WAIT, NotDone, Queue, QueueState, Received};
 use crate::config::Credential;
@@ -62,6 +63,16 @@ impl Sqs {
             .endpoint_url(server)
             .build();
         Ok(Self { client: Client::from_conf(config), url: url.to_owned() })
+    }
+
+    async fn all_attributes(&self) -> Result<HashMap<QueueAttributeName, String>, Error> {
+        let get = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(QueueAttributeName::All);
+        let answer = get.send().await.map_err(|error| self.failed("GetQueueAttributes", &error))?;
+        Ok(answer.attributes.unwrap_or_default())
     }
 
     fn failed<E>(&self, operation: &'static str, error: &SdkError<E, HttpResponse>) -> Error
@@ -173,13 +184,7 @@ impl Queue for Sqs {
     }
 
     async fn state(&self) -> Result<QueueState, Error> {
-        let get = self
-            .client
-            .get_queue_attributes()
-            .queue_url(&self.url)
-            .attribute_names(QueueAttributeName::All);
-        let answer = get.send().await.map_err(|error| self.failed("GetQueueAttributes", &error))?;
-        let attributes = answer.attributes.unwrap_or_default();
+        let attributes = self.all_attributes().await?;
         let text = |name| attributes.get(&name).map(String::as_str);
         let number = |name| text(name).and_then(|value| value.parse::<u64>().ok());
         Ok(QueueState {
@@ -188,6 +193,21 @@ impl Queue for Sqs {
                 .unwrap_or_default(),
             retention: number(QueueAttributeName::MessageRetentionPeriod).map(Duration::from_secs),
             max_receives: text(QueueAttributeName::RedrivePolicy).and_then(max_receives),
+        })
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, Error> {
+        let attributes = self.all_attributes().await?;
+        let text = |name| attributes.get(&name).cloned().unwrap_or_default();
+        let seconds = |name| text(name).parse().ok().map(Duration::from_secs);
+        let redrive = text(QueueAttributeName::RedrivePolicy);
+        Ok(QueueAttributes {
+            arn: text(QueueAttributeName::QueueArn),
+            policy: text(QueueAttributeName::Policy),
+            retention: seconds(QueueAttributeName::MessageRetentionPeriod),
+            visibility: seconds(QueueAttributeName::VisibilityTimeout),
+            max_receives: max_receives(&redrive),
+            kms_key: text(QueueAttributeName::KmsMasterKeyId),
         })
     }
 }

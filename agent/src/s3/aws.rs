@@ -8,6 +8,7 @@ mod credentials;
 mod delete;
 mod fail;
 mod headers;
+mod notify;
 mod read;
 mod write;
 
@@ -23,7 +24,7 @@ use aws_sdk_s3::types::{
     ChecksumType, EncodingType, MetadataDirective, OptionalObjectAttributes, TaggingDirective,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use s3sync_proto::model::Key;
+use s3sync_proto::model::{Key, Notifications};
 use tokio::sync::oneshot;
 
 pub use client::{AwsClient, ConnectError};
@@ -474,6 +475,10 @@ impl ObjectStore for AwsStore {
                 return Ok(parts);
             }
         }
+    }
+
+    async fn notifications(&self) -> Result<Notifications, Error> {
+        notify::read(self).await
     }
 
     fn clock_ahead(&self) -> Option<i64> {

@@ -121,7 +121,8 @@ fn no_such_key(operation: Operation) -> Class {
         | Operation::UploadPart
         | Operation::AbortUpload
         | Operation::ListUploads
-        | Operation::ListParts => Class::NotFound,
+        | Operation::ListParts
+        | Operation::GetNotifications => Class::NotFound,
     }
 }
 

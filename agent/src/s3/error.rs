@@ -89,6 +89,8 @@ pub enum Operation {
     ListUploads,
     /// ListParts.
     ListParts,
+    /// GetBucketNotificationConfiguration.
+    GetNotifications,
 }
 
 /// Helpers return their errors boxed, since an error is large and success is usual.
@@ -118,6 +120,7 @@ impl Operation {
             Self::DeleteMany => "DeleteObjects",
             Self::ListUploads => "ListMultipartUploads",
             Self::ListParts => "ListParts",
+            Self::GetNotifications => "GetBucketNotificationConfiguration",
         }
     }
 }

@@ -2,7 +2,7 @@
 //! that is not allowed is never sent.
 
 use async_trait::async_trait;
-use s3sync_proto::model::{AllowRule, Key, Name, Verb};
+use s3sync_proto::model::{AllowRule, Key, Name, Notifications, Verb};
 
 use super::{
     Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, DeleteRequest,
@@ -49,6 +49,18 @@ impl Policy {
         })
     }
 
+    /// Whether the bucket itself may be looked at: some rule lets something in it be listed or read.
+    fn check_bucket(&self, operation: Operation, bucket: &str) -> Result<(), Box<Error>> {
+        let looks = |rule: &AllowRule| {
+            rule.bucket.as_deref().is_none_or(|allowed| allowed == bucket)
+                && rule.verbs.iter().any(|verb| matches!(verb, Verb::List | Verb::Read))
+        };
+        if self.rules.is_empty() || self.rules.iter().any(looks) {
+            return Ok(());
+        }
+        Err(self.refusal(operation, bucket, &Key::default(), Verb::List))
+    }
+
     fn check(
         &self,
         operation: Operation,
@@ -59,13 +71,17 @@ impl Policy {
         if self.allows(bucket, key.as_bytes(), verb) {
             return Ok(());
         }
+        Err(self.refusal(operation, bucket, key, verb))
+    }
+
+    fn refusal(&self, operation: Operation, bucket: &str, key: &Key, verb: Verb) -> Box<Error> {
         let verb = name(verb);
         let message = format!(
             "this agent's configuration does not allow it to {verb} s3://{bucket}/{key}; [endpoints.{}] would need a \
              rule such as {{ bucket = {bucket:?}, prefix = \"{key}\", verbs = [\"{verb}\"] }}",
             self.endpoint
         );
-        Err(Box::new(Error {
+        Box::new(Error {
             class: Class::Denied,
             operation,
             bucket: bucket.to_owned(),
@@ -74,7 +90,7 @@ impl Policy {
             message,
             request_id: String::new(),
             status: None,
-        }))
+        })
     }
 }
 
@@ -176,6 +192,11 @@ impl<S: ObjectStore> ObjectStore for Guarded<S> {
         // Only of uploads that were begun for a copy.
         self.check(Operation::ListParts, key, Verb::Write)?;
         self.inner.list_parts(key, upload_id).await
+    }
+
+    async fn notifications(&self) -> Result<Notifications, Error> {
+        self.policy.check_bucket(Operation::GetNotifications, &self.bucket)?;
+        self.inner.notifications().await
     }
 
     async fn delete(&self, request: DeleteRequest) -> Result<(), Error> {

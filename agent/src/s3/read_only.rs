@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use s3sync_proto::model::Key;
+use s3sync_proto::model::{Key, Notifications};
 
 use super::{
     Body, Class, CompleteRequest, CopyPartRequest, CopyRequest, CreateUploadRequest, DeleteRequest,
@@ -61,6 +61,10 @@ impl ObjectStore for ReadOnly {
 
     async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
         self.inner.list_parts(key, upload_id).await
+    }
+
+    async fn notifications(&self) -> Result<Notifications, Error> {
+        self.inner.notifications().await
     }
 
     async fn put(&self, request: PutRequest, _body: PutBody) -> Result<Written, Error> {

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3sync_proto::model::{FailureClass, News, QueueState, Watch, WorkError};
+use s3sync_proto::model::{News, QueueState, Watch, WorkError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -232,7 +232,7 @@ impl Follower {
                 self.untold = true;
                 Ok(())
             }
-            Err(error) if self.state.is_none() => Err(End::Failed(work_error(&error))),
+            Err(error) if self.state.is_none() => Err(End::Failed(WorkError::from(&error))),
             Err(error) => {
                 debug!(%error, "the queue was not looked at");
                 Ok(())
@@ -245,7 +245,7 @@ impl Follower {
         self.errors += 1;
         let may_pass = matches!(error.class, Class::Throttled | Class::Transient);
         if !may_pass || self.errors >= MAX_ERRORS {
-            return Err(End::Failed(work_error(&error)));
+            return Err(End::Failed(WorkError::from(&error)));
         }
         debug!(%error, "not received; trying again");
         Ok(ERROR_PAUSE * 2_u32.saturating_pow(self.errors - 1))
@@ -317,14 +317,4 @@ async fn delete(queue: Arc<dyn Queue>, receipts: Vec<String>) -> Vec<String> {
     }
     warn!(count = left.len(), "messages could not be deleted; they will come again");
     receipts
-}
-
-fn work_error(error: &Error) -> WorkError {
-    let class = match error.class {
-        Class::Throttled => FailureClass::Throttled,
-        Class::Transient => FailureClass::Transient,
-        Class::Denied | Class::NoSuchQueue | Class::Permanent => FailureClass::Permanent,
-    };
-    let message = format!("{}: {}", error.operation, error.message);
-    WorkError { class, code: error.code.clone(), message }
 }

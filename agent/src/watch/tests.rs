@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use s3sync_proto::model::{Held, Name, News, QueueSpec, Watch, WorkError};
+use s3sync_proto::model::{Held, Name, News, QueueAttributes, QueueSpec, Watch, WorkError};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -162,6 +162,10 @@ impl Queue for FakeQueue {
     async fn state(&self) -> Result<QueueState, Error> {
         let max_receives = self.inside().redriven.then_some(9);
         Ok(QueueState { waiting: 3, max_receives, ..QueueState::default() })
+    }
+
+    async fn attributes(&self) -> Result<QueueAttributes, Error> {
+        Ok(QueueAttributes::default())
     }
 }
 

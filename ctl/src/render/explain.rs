@@ -3,7 +3,7 @@
 use s3sync_proto::json::Resource as _;
 use s3sync_proto::model::{
     CheckState, DestinationExplanation, Endpoint, EndpointProbe, EtagKind, Explanation,
-    KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence,
+    KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence, ProbeCheck,
 };
 
 use super::facts::bucket_facts;
@@ -222,13 +222,17 @@ fn probe_lines(probe: &EndpointProbe, endpoint: &Endpoint) -> Lines {
 fn place_lines(place: &PlaceProbe, lines: &mut Lines) {
     lines.push(line("place", format!("s3://{}/{}", plain(&place.bucket), plain(&place.prefix))));
     for check in &place.checks {
-        let mark = match check.state {
-            CheckState::Ok => "ok",
-            CheckState::Warning => "warning",
-            CheckState::Failed => "FAILED",
-            CheckState::Unknown => "unknown",
-        };
-        let label = format!("  {}", plain(&check.name));
-        lines.push((label, format!("{mark}: {}", plain(&check.detail))));
+        lines.push(check_line(check));
     }
+}
+
+/// Label and value of something that was looked at.
+pub(super) fn check_line(check: &ProbeCheck) -> (String, String) {
+    let mark = match check.state {
+        CheckState::Ok => "ok",
+        CheckState::Warning => "warning",
+        CheckState::Failed => "FAILED",
+        CheckState::Unknown => "unknown",
+    };
+    (format!("  {}", plain(&check.name)), format!("{mark}: {}", plain(&check.detail)))
 }

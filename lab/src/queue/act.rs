@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::messages::{Message, Receive, Refused};
-use super::{ACCOUNT, Error, Queue, Queues};
+use super::{Error, Queue, Queues};
 use crate::checksum::md5;
 use crate::clock::now;
 use crate::fault::Fault;
@@ -178,7 +178,6 @@ impl Queues {
 
     fn attributes(&self, queue: &Queue, input: &Value) -> Value {
         let (visible, hidden) = queue.messages().counts(Instant::now());
-        let arn = |name: &str| format!("arn:aws:sqs:{}:{ACCOUNT}:{name}", self.region);
         let mut all = json!({
             "ApproximateNumberOfMessages": visible.to_string(),
             "ApproximateNumberOfMessagesNotVisible": hidden.to_string(),
@@ -187,14 +186,18 @@ impl Queues {
             "MessageRetentionPeriod": RETENTION.to_string(),
             "ReceiveMessageWaitTimeSeconds": "0",
             "DelaySeconds": "0",
-            "QueueArn": arn(&queue.config.name),
+            "QueueArn": self.queue_arn(&queue.config.name),
         });
         if let Some(dead_letters) = &queue.config.dead_letters {
             let policy = json!({
-                "deadLetterTargetArn": arn(dead_letters),
+                "deadLetterTargetArn": self.queue_arn(dead_letters),
                 "maxReceiveCount": queue.config.max_receives,
             });
             all["RedrivePolicy"] = json!(policy.to_string());
+        }
+        let policy = queue.policy().clone();
+        if !policy.is_empty() {
+            all["Policy"] = json!(policy);
         }
         let names: Vec<String> = list(&input["AttributeNames"]);
         let wanted = |name: &str| names.iter().any(|asked| asked == "All" || asked == name);

@@ -2,7 +2,7 @@
 
 use super::ApiError;
 use super::api::{ApiClient, Page, Precondition, WriteOptions, page, page_size};
-use crate::model::{Name, Queue, QueueSpec, Timestamp};
+use crate::model::{Name, Queue, QueueCheck, QueueSpec, Timestamp};
 use crate::pb::v1 as pb;
 use crate::wire;
 
@@ -87,5 +87,14 @@ impl ApiClient {
         };
         self.queues.delete_queue(request).await?;
         Ok(())
+    }
+
+    /// Has agents look at how a queue and the source buckets are set up.
+    ///
+    /// # Errors
+    /// See the .proto file.
+    pub async fn check_queue(&mut self, name: &Name) -> Result<QueueCheck, ApiError> {
+        let request = pb::CheckQueueRequest { name: wire::format_queue(name) };
+        Ok(wire::queue_checked_from(self.queues.check_queue(request).await?.into_inner())?)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Assignment, BucketFacts, EndpointSpec, EtagKind, Failure, Key, Location, Name, PlanAsk,
-    PlanPart, RunName, RunState, Timestamp, WorkError,
+    PlanPart, RunName, RunState, Setup, SetupAsk, Timestamp, WorkError,
 };
 
 /// Name of the feature of a session: the agent answers [`Question`]s.
@@ -30,6 +30,8 @@ pub enum Ask {
     Probe(Probe),
     /// What a run would do with a slice. Nothing of it is done.
     Plan(Box<PlanAsk>),
+    /// How a queue and buckets are set up for events.
+    Setup(Box<SetupAsk>),
 }
 
 /// Where to look anew.
@@ -59,6 +61,8 @@ pub enum Answer {
     },
     /// Answers [`Ask::Plan`].
     Planned(Box<PlanPart>),
+    /// Answers [`Ask::Setup`].
+    SetUp(Box<Setup>),
 }
 
 /// How one key stands at all destinations of a job.

@@ -3,7 +3,7 @@
 use super::explain::{explanation_from, explanation_to};
 use super::run::{work_error, work_error_to};
 use super::{
-    Problems, duration_to, endpoint, facts_from, facts_to, names, plan, session, session_out,
+    Problems, duration_to, endpoint, facts_from, facts_to, names, plan, session, session_out, setup,
 };
 use crate::model::{
     AgentProbe, Answer, Ask, CheckState, EndpointProbe, Invalid, PlaceProbe, Probe, ProbeCheck,
@@ -31,6 +31,9 @@ pub(super) fn question(question: agent_pb::Question) -> Result<Asked, Invalid> {
         Some(Wire::Probe(probe)) => self::probe(probe, &mut problems).map(Ask::Probe),
         Some(Wire::Plan(plan)) => {
             plan::question(plan, &mut problems).map(|ask| Ask::Plan(Box::new(ask)))
+        }
+        Some(Wire::Setup(setup)) => {
+            setup::question(setup, &mut problems).map(|ask| Ask::Setup(Box::new(ask)))
         }
         None => {
             problems.add("ask", "is of a kind this version does not know");
@@ -69,6 +72,7 @@ pub(super) fn question_to(question: Question) -> agent_pb::Question {
                 .collect(),
         }),
         Ask::Plan(ask) => Wire::Plan(plan::question_to(*ask)),
+        Ask::Setup(ask) => Wire::Setup(setup::question_to(*ask)),
     };
     agent_pb::Question { id, patience: duration_to(patience), ask: Some(ask) }
 }
@@ -98,6 +102,9 @@ pub(super) fn answer(answer: Option<agent_pb::answer::Answer>) -> Result<Answer,
         Some(Wire::Plan(answer)) => {
             Some(Answer::Planned(Box::new(plan::answer(answer, &mut problems))))
         }
+        Some(Wire::Setup(answer)) => {
+            Some(Answer::SetUp(Box::new(setup::answer(answer, &mut problems))))
+        }
         None => {
             problems.add("answer", "is of a kind this version does not know");
             None
@@ -117,6 +124,7 @@ pub(super) fn answer_to(id: u64, answer: Answer) -> agent_pb::Answer {
             facts: facts.into_iter().map(facts_to).collect(),
         }),
         Answer::Planned(part) => Wire::Plan(plan::answer_to(*part)),
+        Answer::SetUp(setup) => Wire::Setup(setup::answer_to(*setup)),
     };
     agent_pb::Answer { id, answer: Some(answer) }
 }
@@ -124,27 +132,39 @@ pub(super) fn answer_to(id: u64, answer: Answer) -> agent_pb::Answer {
 fn places_from(places: Vec<pb::PlaceProbe>, problems: &mut Problems) -> Vec<PlaceProbe> {
     let mut found = Vec::with_capacity(places.len());
     for (index, pb::PlaceProbe { bucket, prefix, checks }) in places.into_iter().enumerate() {
-        let mut done = Vec::with_capacity(checks.len());
-        for (nth, pb::ProbeCheck { name, state, detail }) in checks.into_iter().enumerate() {
-            let at = format!("places[{index}].checks[{nth}].state");
-            let state = problems.choice(&at, state, |state| {
-                Some(match state {
-                    pb::CheckState::Unspecified => return None,
-                    pb::CheckState::Ok => CheckState::Ok,
-                    pb::CheckState::Warning => CheckState::Warning,
-                    pb::CheckState::Failed => CheckState::Failed,
-                    pb::CheckState::Unknown => CheckState::Unknown,
-                })
-            });
-            done.extend(state.map(|state| ProbeCheck { name, state, detail }));
-        }
-        found.push(PlaceProbe { bucket, prefix, checks: done });
+        let checks = checks_from(&format!("places[{index}]"), checks, problems);
+        found.push(PlaceProbe { bucket, prefix, checks });
     }
     found
 }
 
 fn place_to(place: PlaceProbe) -> pb::PlaceProbe {
     let PlaceProbe { bucket, prefix, checks } = place;
+    pb::PlaceProbe { bucket, prefix, checks: checks_to(checks) }
+}
+
+pub(super) fn checks_from(
+    at: &str,
+    checks: Vec<pb::ProbeCheck>,
+    problems: &mut Problems,
+) -> Vec<ProbeCheck> {
+    let mut done = Vec::with_capacity(checks.len());
+    for (nth, pb::ProbeCheck { name, state, detail }) in checks.into_iter().enumerate() {
+        let state = problems.choice(&format!("{at}.checks[{nth}].state"), state, |state| {
+            Some(match state {
+                pb::CheckState::Unspecified => return None,
+                pb::CheckState::Ok => CheckState::Ok,
+                pb::CheckState::Warning => CheckState::Warning,
+                pb::CheckState::Failed => CheckState::Failed,
+                pb::CheckState::Unknown => CheckState::Unknown,
+            })
+        });
+        done.extend(state.map(|state| ProbeCheck { name, state, detail }));
+    }
+    done
+}
+
+pub(super) fn checks_to(checks: Vec<ProbeCheck>) -> Vec<pb::ProbeCheck> {
     let check = |ProbeCheck { name, state, detail }| {
         let state = match state {
             CheckState::Ok => pb::CheckState::Ok,
@@ -154,7 +174,7 @@ fn place_to(place: PlaceProbe) -> pb::PlaceProbe {
         };
         pb::ProbeCheck { name, state: state.into(), detail }
     };
-    pb::PlaceProbe { bucket, prefix, checks: checks.into_iter().map(check).collect() }
+    checks.into_iter().map(check).collect()
 }
 
 /// What agents found at an endpoint, as a server sent it.

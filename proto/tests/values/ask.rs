@@ -112,7 +112,7 @@ pub(crate) fn explanation() -> impl Strategy<Value = Explanation> {
     )
 }
 
-fn places() -> impl Strategy<Value = Vec<PlaceProbe>> {
+pub(super) fn checks() -> impl Strategy<Value = Vec<ProbeCheck>> {
     let state =
         select(vec![CheckState::Ok, CheckState::Warning, CheckState::Failed, CheckState::Unknown]);
     let check = (text(), state, text()).prop_map(|(name, state, detail)| ProbeCheck {
@@ -120,8 +120,15 @@ fn places() -> impl Strategy<Value = Vec<PlaceProbe>> {
         state,
         detail,
     });
-    let place = (text(), text(), vec(check, 0..3))
-        .prop_map(|(bucket, prefix, checks)| PlaceProbe { bucket, prefix, checks });
+    vec(check, 0..3)
+}
+
+fn places() -> impl Strategy<Value = Vec<PlaceProbe>> {
+    let place = (text(), text(), checks()).prop_map(|(bucket, prefix, checks)| PlaceProbe {
+        bucket,
+        prefix,
+        checks,
+    });
     vec(place, 0..3)
 }
 
@@ -224,7 +231,8 @@ pub(crate) fn question() -> BoxedStrategy<Question> {
     let ask = prop_oneof![
         assignment().prop_map(|work| Ask::Explain(Box::new(work))).boxed(),
         probe.boxed(),
-        plan.boxed()
+        plan.boxed(),
+        super::setup::ask(),
     ];
     (any::<u64>(), duration(), ask)
         .prop_map(|(id, patience, ask)| Question { id, patience, ask })
@@ -241,6 +249,7 @@ pub(crate) fn answer() -> BoxedStrategy<Answer> {
                 Answer::Planned(Box::new(PlanPart { cursor, completed, cut, tally, differences }))
             }
         ),
+        super::setup::answer(),
     ]
     .boxed()
 }

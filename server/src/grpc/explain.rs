@@ -118,9 +118,10 @@ impl Asking<'_> {
             (agent, Answer::Explained(explained)) => {
                 Ok((agent, by_policy(*explained, spec.deletes.mode)))
             }
-            (agent, Answer::Refused(_) | Answer::Probed { .. } | Answer::Planned(_)) => {
-                Err(Silence::Nobody(format!("{agent} answered something else")))
-            }
+            (
+                agent,
+                Answer::Refused(_) | Answer::Probed { .. } | Answer::Planned(_) | Answer::SetUp(_),
+            ) => Err(Silence::Nobody(format!("{agent} answered something else"))),
         }
     }
 }

@@ -63,9 +63,9 @@ pub(super) async fn endpoint(
                 learned.push(facts);
                 Ok(places)
             }
-            Ok(Answer::Explained(_) | Answer::Refused(_) | Answer::Planned(_)) => {
-                Err("answered something else".to_owned())
-            }
+            Ok(
+                Answer::Explained(_) | Answer::Refused(_) | Answer::Planned(_) | Answer::SetUp(_),
+            ) => Err("answered something else".to_owned()),
             Err(why) => Err(why),
         };
         agents.push(AgentProbe { agent, found });

@@ -11,7 +11,7 @@ use super::jobs::{etag_of, request_key};
 use super::merge::{Kind, Merge, merge};
 use super::status::{missing, refused};
 use super::update::Update;
-use super::{Context, page};
+use super::{Context, page, setup};
 use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 
 pub(super) struct Queues(pub(super) Context);
@@ -94,6 +94,13 @@ impl QueueService for Queues {
         let name = wire::queue_name(&text)?;
         let deleted = self.editor().delete_queue(&name, etag_of(&etag), self.0.clock.now()).await;
         deleted.map(Response::new).map_err(|error| change_refused(&text, error))
+    }
+
+    async fn check_queue(
+        &self,
+        request: Request<pb::CheckQueueRequest>,
+    ) -> Result<Response<pb::CheckQueueResponse>, Status> {
+        setup::queue(&self.0, request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod overlap;
 
+pub(crate) use overlap::partition;
+
 use s3sync_proto::model::{Invalid, JobSpec, Location, Name, QueueSpec, Violation, Warning};
 
 use crate::store::Catalogue;

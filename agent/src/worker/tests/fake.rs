@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
-use s3sync_proto::model::{Key, Timestamp};
+use s3sync_proto::model::{Key, Notifications, Timestamp};
 
 use crate::copy::digest::{Crc, hex, multipart_etag};
 use crate::s3::*;
@@ -446,6 +446,10 @@ impl ObjectStore for Fake {
         let fault = self.begin(Operation::AbortUpload, key).await?;
         self.with(|c| c.uploads.remove(upload_id));
         Self::answer(fault, Operation::AbortUpload, key, ())
+    }
+
+    async fn notifications(&self) -> Result<Notifications, Error> {
+        Ok(Notifications::default())
     }
 
     async fn list_parts(&self, key: &Key, upload_id: &str) -> Result<Vec<ListedPart>, Error> {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use expect_test::{Expect, expect};
 use s3sync_proto::model::{
-    Agent, AgentEndpoint, AgentState, AllowRule, BucketFacts, Endpoint, EndpointSpec, Job, Queue,
-    QueueSpec, Verb, Warning,
+    Agent, AgentEndpoint, AgentState, AllowRule, BucketFacts, CheckState, Endpoint, EndpointSpec,
+    Job, ProbeCheck, Queue, QueueCheck, QueueSpec, SetupPlace, SetupStep, Verb, Warning,
 };
 
 use super::*;
@@ -205,4 +205,115 @@ fn runs() {
         RUN      STATE   TRIGGER  LISTED  IN STEP  COPIED  BYTES    FAILED  AGE  TOOK   LIST REQ  READ REQ  WRITE REQ  REASON
         media/3  failed  manual   12,345  12,000   343     5.0 GiB  2       -    3m20s  26        343       345        the source bucket does not exist
     "#]].assert_eq(&wide);
+}
+
+#[test]
+fn a_check_of_a_queue() {
+    let check = |name: &str, state, detail: &str| ProbeCheck {
+        name: name.to_owned(),
+        state,
+        detail: detail.to_owned(),
+    };
+    let queue = SetupPlace {
+        about: "queue media-events".to_owned(),
+        agent: Some("us-1".parse().unwrap()),
+        checks: vec![
+            check("reachable", CheckState::Ok, "it answers"),
+            check("receiving", CheckState::Unknown, "no agent has begun to yet; ask again"),
+        ],
+    };
+    let bucket = SetupPlace {
+        about: "bucket srcbucket".to_owned(),
+        agent: None,
+        checks: vec![check("configuration", CheckState::Failed, "no agent is connected")],
+    };
+    let step = SetupStep {
+        title: "Let events be sent".to_owned(),
+        files: vec![("policy.json".to_owned(), "{\n  \"a\": 1\n}".to_owned())],
+        commands: vec!["aws sqs one".to_owned(), "aws sqs two".to_owned()],
+    };
+    let mut told = QueueCheck {
+        queue: "media-events".parse().unwrap(),
+        places: vec![queue, bucket],
+        steps: vec![step],
+    };
+    expect![[r#"
+        queue            media-events, seen by us-1
+          reachable      ok: it answers
+          receiving      unknown: no agent has begun to yet; ask again
+
+        bucket           srcbucket
+          configuration  FAILED: no agent is connected
+
+        What to add. Nothing of it was done. Save each document under its name, and run the commands beside them with a credential that
+        may do it; or have the documents written with --folder.
+
+        1. Let events be sent
+
+        --- policy.json
+        {
+          "a": 1
+        }
+
+          aws sqs one
+          aws sqs two
+    "#]].assert_eq(&queue_check(&told, Output::Table));
+    expect![[r#"
+        {
+          "name": "queues/media-events",
+          "places": [
+            {
+              "about": "queue media-events",
+              "agent": "agents/us-1",
+              "checks": [
+                {
+                  "name": "reachable",
+                  "state": "CHECK_STATE_OK",
+                  "detail": "it answers"
+                },
+                {
+                  "name": "receiving",
+                  "state": "CHECK_STATE_UNKNOWN",
+                  "detail": "no agent has begun to yet; ask again"
+                }
+              ]
+            },
+            {
+              "about": "bucket srcbucket",
+              "checks": [
+                {
+                  "name": "configuration",
+                  "state": "CHECK_STATE_FAILED",
+                  "detail": "no agent is connected"
+                }
+              ]
+            }
+          ],
+          "steps": [
+            {
+              "title": "Let events be sent",
+              "files": [
+                {
+                  "name": "policy.json",
+                  "content": "{\n  \"a\": 1\n}"
+                }
+              ],
+              "commands": [
+                "aws sqs one",
+                "aws sqs two"
+              ]
+            }
+          ]
+        }
+    "#]]
+    .assert_eq(&queue_check(&told, Output::Json));
+    told.steps.clear();
+    let text = queue_check(&told, Output::Table);
+    assert!(
+        text.ends_with("\nWhat to add cannot be told before the above is in order.\n"),
+        "{text}"
+    );
+    told.places.pop();
+    let text = queue_check(&told, Output::Wide);
+    assert!(text.ends_with("\nNothing has to be added.\n"), "{text}");
 }

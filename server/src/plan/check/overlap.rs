@@ -117,7 +117,7 @@ fn space(endpoint: &Name, catalogue: &Catalogue) -> Space {
 }
 
 /// The partition of a region ("Amazon Resource Names", AWS General Reference): bucket names are unique within one.
-fn partition(region: &str) -> &'static str {
+pub(crate) fn partition(region: &str) -> &'static str {
     match region {
         _ if region.starts_with("cn-") => "aws-cn",
         _ if region.starts_with("us-gov-") => "aws-us-gov",
