@@ -6,16 +6,20 @@ mod workshop;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use s3sync_proto::client::ApiError;
 use s3sync_telemetry::logs::LogFormat;
+use s3sync_telemetry::traces::{Detail, Program, Traces};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::workshop::EngineWorkshop;
 use crate::config::{Config, ConfigError, Flags};
+use crate::copy::trace::KEY as SPAN_KEY;
+use crate::s3::aws::TRACED_KEY;
 use crate::session::{Dialer, Identity, Session, SessionError, SystemClocks};
 use crate::stores::Stores;
 use crate::worker::{Engine, Settings};
@@ -28,6 +32,9 @@ pub const EXIT_TWO_AGENTS: u8 = 3;
 
 /// Exit code after a second signal: the work was not let go of.
 pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// How long the last traces may take to be delivered.
+const TRACES_LIMIT: Duration = Duration::from_secs(2);
 
 const EXIT_CODES: &str = "\
 The first SIGTERM or SIGINT lets go of all work and ends within 35 s; the second ends at once.
@@ -43,8 +50,17 @@ struct Arguments {
     #[arg(long, env = "S3SYNC_AGENT_LOG", default_value = "info", value_name = "FILTER")]
     log: String,
     /// How it is logged.
-    #[arg(long, env = "S3SYNC_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "S3SYNC_AGENT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
+    /// Share of the S3 requests that are in traces, from 0 to 1; those that fail always are
+    #[arg(long, env = "S3SYNC_AGENT_TRACE_REQUESTS", default_value = "0.01", value_name = "RATIO", value_parser = ratio)]
+    trace_requests: f64,
+    /// Put keys of objects into traces; they may tell what nobody else should know
+    #[arg(long, env = "S3SYNC_AGENT_TRACE_KEYS")]
+    trace_keys: bool,
+    /// S3 requests that took as long are always in traces
+    #[arg(long, env = "S3SYNC_AGENT_TRACE_SLOW", default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    trace_slow: Duration,
 }
 
 /// Why the agent does not run.
@@ -88,15 +104,28 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
 
 /// The program: parses, runs until it is told to stop.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Arguments { flags, log, log_format } = match Arguments::try_parse_from(arguments) {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
     };
-    if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format) {
+    let detail = Detail { ratio: arguments.trace_requests, slow: arguments.trace_slow };
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let private: &[&str] = if arguments.trace_keys { &[] } else { &[TRACED_KEY, SPAN_KEY] };
+    let traces = Traces::open(&Program { name, version, detail, private });
+    let Arguments { flags, log, log_format, .. } = arguments;
+    if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format, traces.as_ref()) {
         eprintln!("error: {problem}");
         return ExitCode::from(EXIT_USAGE);
     }
-    let config = match load(&flags) {
+    let code = work(&flags);
+    if let Some(traces) = traces {
+        traces.finish(TRACES_LIMIT);
+    }
+    code
+}
+
+fn work(flags: &Flags) -> ExitCode {
+    let config = match load(flags) {
         Ok(config) => config,
         Err(error) => {
             complain(&error);
@@ -124,6 +153,13 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Nothing is waited for that cannot be interrupted, such as the look-up of a name.
     runtime.shutdown_background();
     code
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        Ok(_) | Err(_) => Err("must be a number from 0 to 1".to_owned()),
+    }
 }
 
 fn load(flags: &Flags) -> Result<Config, ConfigError> {

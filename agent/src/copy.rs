@@ -17,6 +17,7 @@ pub(crate) mod plan;
 mod resume;
 mod server_side;
 mod single;
+pub(crate) mod trace;
 mod upload;
 mod way;
 
@@ -165,12 +166,11 @@ pub(crate) enum End {
 
 /// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
 pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled> {
-    let key = task.source.key.clone();
-    let span = tracing::debug_span!("copy", %key);
+    let span = trace::copy(&task.source.key);
     let plain = context.destination.known.plain();
     let state = State::new(task, plain);
-    let end = tracing::Instrument::instrument(bring_in_step(context, state), span).await?;
-    Some(settled(context, end))
+    let work = async { bring_in_step(context, state).await.map(|end| settled(context, end)) };
+    trace::settle(span, work).await
 }
 
 /// What an end adds to a report.

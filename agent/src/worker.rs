@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use s3sync_proto::model::{
     Assignment, Extras, FailureClass, Key, KeyRange, Matcher, Outcome, Upload, Work, WorkError,
 };
+use s3sync_telemetry::traces;
 use tracing::Instrument as _;
 
 use crate::copy;
@@ -52,8 +53,8 @@ pub async fn run(
         run = %assignment.run,
         source = %assignment.source.endpoint,
         destination = %assignment.destination.location.endpoint,
-        traceparent = assignment.traceparent,
     );
+    traces::adopt(&span, &assignment.traceparent);
     let lost = orders.lost.clone();
     let work = work(assignment, sides, desk, orders, engine);
     let all = async move {
@@ -61,7 +62,12 @@ pub async fn run(
             biased;
             () = lost.cancelled() => tracing::info!("assignment lost"),
             result = work => match result {
-                Ok(outcome) => tracing::info!(?outcome, "assignment ended"),
+                Ok(outcome) => {
+                    tracing::info!(?outcome, "assignment ended");
+                    if let Outcome::Errored(error) = &outcome {
+                        traces::failed(&tracing::Span::current(), &error.code);
+                    }
+                }
                 Err(Lost) => tracing::info!("assignment lost"),
             },
         }

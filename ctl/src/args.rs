@@ -92,6 +92,9 @@ pub(crate) struct Connection {
     /// Allow http:// to another machine; a token would travel in the clear.
     #[arg(long, global = true)]
     pub(crate) insecure: bool,
+    /// W3C trace context of what calls this program; commands are steps of that trace.
+    #[arg(long, global = true, env = "TRACEPARENT", hide = true)]
+    pub(crate) traceparent: Option<String>,
 }
 
 /// How to print.

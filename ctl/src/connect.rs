@@ -38,14 +38,11 @@ pub(crate) fn client(connection: &Connection) -> Result<ApiClient, Failure> {
     };
     // Fails only when another provider was installed before, which then serves as well.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    // Each command is one trace; the server carries it into runs and assignments.
-    let credentials = options.credentials().with_traceparent(Some(new_traceparent()));
+    // The server carries it into runs and assignments.
+    let traceparent = s3sync_telemetry::traces::traceparent(&tracing::Span::current());
+    let traceparent = traceparent.or_else(|| connection.traceparent.clone());
+    let credentials = options.credentials().with_traceparent(traceparent);
     Ok(ApiClient::over(options.channel()?, credentials))
-}
-
-/// A W3C trace context with new random ids, sampled (<https://www.w3.org/TR/trace-context/#traceparent-header>).
-fn new_traceparent() -> String {
-    format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
 }
 
 /// A random UUID (version 4, RFC 9562), for requests that may be repeated.

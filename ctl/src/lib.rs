@@ -8,12 +8,14 @@ mod exit;
 mod import;
 mod manifest;
 mod render;
+mod trace;
 mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use tracing::Instrument as _;
 
 pub use args::Args;
 pub use exit::{Exit, Failure};
@@ -33,8 +35,11 @@ pub struct Terminal<'a> {
 /// The program: parses, runs, says how it ended. Exit codes are those of the README.
 pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = Args::command().try_get_matches_from(arguments);
-    let args = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
-        Ok(args) => args,
+    let parsed = matches.and_then(|matches| {
+        Args::from_arg_matches(&matches).map(|args| (command_of(&matches), args))
+    });
+    let (command, args) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are data and no failure; clap knows which is which.
             let code = if error.use_stderr() { Exit::Usage } else { Exit::Done };
@@ -52,7 +57,20 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let shown = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let terminal = Terminal { out: &mut out, err: &mut err, interactive, shown };
-    runtime.block_on(run(args, terminal)).into()
+    let parent = args.connection.traceparent.clone();
+    trace::traced(&command, parent, || runtime.block_on(run(args, terminal).in_current_span()))
+        .into()
+}
+
+/// The words of a command, without what it is about.
+fn command_of(matches: &ArgMatches) -> String {
+    let mut words = vec!["s3syncctl"];
+    let mut matches = matches;
+    while let Some((word, below)) = matches.subcommand() {
+        words.push(word);
+        matches = below;
+    }
+    words.join(" ")
 }
 
 /// Runs one command; failures are written to `terminal.err`.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use s3sync_telemetry::http;
 use s3sync_telemetry::metrics::Metrics;
+use s3sync_telemetry::traces::{Detail, Program, Traces};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -27,6 +28,9 @@ use crate::{clock, keep, reconcile};
 
 /// Streams have this long to end after a stop was asked for; tonic itself would wait for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the last traces may take to be delivered.
+const TRACES_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +68,22 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => error.exit(),
     };
-    if let Err(problem) = s3sync_telemetry::logs::start(&config.log, config.log_format) {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    let traces = Traces::open(&Program { name, version, detail: Detail::ALL, private: &[] });
+    if let Err(problem) =
+        s3sync_telemetry::logs::start(&config.log, config.log_format, traces.as_ref())
+    {
         eprintln!("error: {problem}");
         return ExitCode::from(2);
     }
+    let code = serve(config);
+    if let Some(traces) = traces {
+        traces.finish(TRACES_LIMIT);
+    }
+    code
+}
+
+fn serve(config: Config) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -76,7 +76,7 @@ pub struct Config {
     #[arg(long, env = "S3SYNC_SERVER_LOG", default_value = "info", value_name = "FILTER")]
     pub log: String,
     /// How it is logged.
-    #[arg(long, env = "S3SYNC_SERVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, env = "S3SYNC_SERVER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
     /// Write the addresses in use to this file, as JSON, once the server is ready.
     #[arg(long, env = "S3SYNC_SERVER_READY_FILE", value_name = "FILE")]

@@ -124,13 +124,13 @@ pub fn router(
     };
     let described = "the build script wrote valid descriptors";
     Ok(server
-        .trace_fn(trace::span)
-        .add_service(InterceptedService::new(audited(context, endpoints), tokens.api()))
-        .add_service(InterceptedService::new(audited(context, jobs), tokens.api()))
-        .add_service(InterceptedService::new(audited(context, queues), tokens.api()))
-        .add_service(InterceptedService::new(audited(context, admin), tokens.api()))
-        .add_service(InterceptedService::new(audits, tokens.api()))
-        .add_service(InterceptedService::new(agent, tokens.agent()))
+        .add_service(traced(audited(context, endpoints), tokens.api()))
+        .add_service(traced(audited(context, jobs), tokens.api()))
+        .add_service(traced(audited(context, queues), tokens.api()))
+        .add_service(traced(audited(context, admin), tokens.api()))
+        .add_service(traced(audits, tokens.api()))
+        .add_service(traced(agent, tokens.agent()))
+        // Asked all day by machines, of which a trace would tell nothing.
         .add_service(InterceptedService::new(health, tokens.any()))
         .add_service(InterceptedService::new(
             reflection().build_v1().expect(described),
@@ -140,6 +140,14 @@ pub fn router(
             reflection().build_v1alpha().expect(described),
             tokens.any(),
         )))
+}
+
+/// Has each call checked by `doors`, and makes a span of it.
+fn traced<S, I>(service: S, doors: I) -> trace::Traced<InterceptedService<S, I>>
+where
+    I: tonic::service::Interceptor,
+{
+    trace::Traced(InterceptedService::new(service, doors))
 }
 
 /// Records the changes that a service is asked for.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use s3sync_proto::model::{Assignment, Held, Limits, RunName, ToAgent};
+use s3sync_telemetry::traces;
 use tokio::time::Instant;
 
 use crate::grpc::Context;
@@ -107,9 +108,22 @@ impl Reconcile {
         };
         // Before any work of it: who has not been told a share knows of no limit.
         self.context.sessions.deal(&works(&snapshot, &leased), &open);
-        for (session, assignment) in leased {
+        for (session, mut assignment) in leased {
             let held = assignment.held;
-            tracing::debug!(session = session.0, range = held.id, epoch = held.epoch, "leased");
+            let span = tracing::info_span!(
+                parent: None,
+                "lease",
+                session = session.0,
+                run = %assignment.run,
+                range = held.id,
+                epoch = held.epoch,
+            );
+            traces::adopt(&span, &assignment.traceparent);
+            let _entered = span.enter();
+            if let Some(own) = traces::traceparent(&span) {
+                assignment.traceparent = own;
+            }
+            tracing::debug!("leased");
             if !self.context.sessions.push(session, ToAgent::Assignment(Box::new(assignment))) {
                 let (session, range) = (session.0, held.id);
                 tracing::debug!(session, range, "the session is not here any more");

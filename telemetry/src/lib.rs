@@ -4,3 +4,4 @@ mod environment;
 pub mod http;
 pub mod logs;
 pub mod metrics;
+pub mod traces;

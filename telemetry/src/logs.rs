@@ -1,38 +1,81 @@
-//! Logs: to stderr, for people or as JSON.
+//! Logs: to stderr, for people or as JSON; each line names the trace it is of.
 
-use tracing_subscriber::EnvFilter;
+mod fields;
+mod line;
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
+use tracing_subscriber::registry::Registry;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use self::fields::{JsonFields, TextFields};
+use self::line::Traced;
+use crate::environment::variable;
+use crate::traces::Traces;
 
 /// What is logged of libraries unless the filter names them: their chatter buries ours, and at finer levels some of
-/// them write headers of requests.
+/// them write headers of requests. Those that deliver traces say at each attempt what is said once here.
 const LIBRARIES: &str = "aws_config=warn,aws_sdk_s3=warn,aws_smithy_runtime=warn,aws_smithy_http_client=warn,\
-    aws_runtime=warn,aws_sigv4=warn,hyper=warn,hyper_util=warn,h2=warn,tonic=warn,tower=warn,rustls=warn,";
+    aws_runtime=warn,aws_sigv4=warn,hyper=warn,hyper_util=warn,h2=warn,reqwest=warn,tonic=warn,tower=warn,rustls=warn,\
+    opentelemetry=off,";
 
 /// How it is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// A line for people.
+    /// For people where stderr is a terminal, else JSON.
     #[default]
+    Auto,
+    /// A line for people.
     Text,
     /// A JSON object a line.
     Json,
 }
 
-/// Starts logging. A second call (several programs in one process, in tests) changes nothing.
+/// Starts logging, and with `traces` the making of spans. A second call (several programs in one process, in tests)
+/// changes nothing.
 ///
 /// # Errors
 /// When the filter is not one.
-pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(self::filter(filter)?)
-        .with_writer(std::io::stderr)
-        .with_ansi(false);
-    let started = match format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().try_init(),
-    };
+pub fn start(filter: &str, format: LogFormat, traces: Option<&Traces>) -> Result<(), String> {
+    let terminal = std::io::stderr().is_terminal();
+    // https://no-color.org
+    let color = terminal && variable("NO_COLOR").is_none();
+    let lines = lines(format, terminal, color, std::io::stderr).with_filter(self::filter(filter)?);
+    let spans: Option<BoxedSpans> = traces.map(|traces| Box::new(traces.layer()) as BoxedSpans);
     // Fails only when logging was started before.
-    drop(started);
+    drop(tracing_subscriber::registry().with(spans).with(lines).try_init());
+    for problem in traces.map(Traces::problems).unwrap_or_default() {
+        tracing::warn!("{problem}");
+    }
     Ok(())
+}
+
+/// What makes traces, first in the stack.
+type BoxedSpans = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn lines<W>(
+    format: LogFormat,
+    terminal: bool,
+    color: bool,
+    writer: W,
+) -> Box<dyn Layer<Layered<Option<BoxedSpans>, Registry>> + Send + Sync>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let layer = fmt::layer().with_writer(writer);
+    match (format, terminal) {
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => {
+            let event = Traced::json(fmt::format().json());
+            Box::new(layer.fmt_fields(JsonFields).event_format(event))
+        }
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => {
+            let event = Traced::text(fmt::format().with_target(false).with_ansi(color));
+            Box::new(layer.with_ansi(color).fmt_fields(TextFields).event_format(event))
+        }
+    }
 }
 
 /// What the filter says goes before what is said here of libraries.
@@ -41,15 +84,4 @@ fn filter(filter: &str) -> Result<EnvFilter, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn libraries_are_quiet_unless_they_are_named() {
-        let debug = filter("debug").unwrap().to_string();
-        assert!(debug.contains("hyper=warn") && debug.contains("debug"), "{debug}");
-        let named = filter("info,hyper=trace").unwrap().to_string();
-        assert!(named.contains("hyper=trace") && !named.contains("hyper=warn"), "{named}");
-        assert!(filter("=").is_err());
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ mod limits;
 mod plan;
 mod poison;
 mod secrets;
+mod traces;
 mod writers;
 
 use std::path::Path;
@@ -32,9 +33,15 @@ const RUN_BOUND: Duration = Duration::from_secs(240);
 
 /// A world in a fresh folder, which is removed with it. The folder's name has a blank, as people's have.
 async fn world(times: Times) -> (World, TempDir) {
+    world_with(times, Vec::new()).await
+}
+
+/// As [`world`], with these variables in the environment of every program.
+async fn world_with(times: Times, environment: Vec<(String, String)>) -> (World, TempDir) {
     let folder = tempfile::Builder::new().prefix("s3sync test ").tempdir().unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_s3sync-demo"));
     let mut world = World::new(folder.path(), program, times).await.unwrap();
+    world.set_environment(environment);
     world.start_server().await.unwrap();
     (world, folder)
 }

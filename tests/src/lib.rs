@@ -1,5 +1,6 @@
 //! What the tests, benchmarks and the demo share: real processes, a lab, and bounded waiting.
 
+pub mod collector;
 pub mod demo;
 pub mod objects;
 pub mod process;

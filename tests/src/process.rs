@@ -27,6 +27,20 @@ impl Process {
         arguments: &[String],
         folder: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_in(name, program, arguments, folder, &[])
+    }
+
+    /// As [`Self::start`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or the program not be started.
+    pub fn start_in(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        folder: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log).context("open the log")?;
         let child = Command::new(program)
@@ -36,6 +50,7 @@ impl Process {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/nonexistent")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)

@@ -52,6 +52,8 @@ pub struct World {
     program: PathBuf,
     lab: Lab,
     times: Times,
+    /// Variables in the environment of every program.
+    environment: Vec<(String, String)>,
     port: u16,
     server: Option<Process>,
     agents: BTreeMap<String, Process>,
@@ -107,7 +109,13 @@ impl World {
     ) -> anyhow::Result<Self> {
         let lab = Lab::start(sides).await?;
         let (folder, program) = (folder.to_owned(), program.to_owned());
-        Ok(Self { folder, program, lab, times, port: 0, server: None, agents: BTreeMap::new() })
+        let (environment, agents) = (Vec::new(), BTreeMap::new());
+        Ok(Self { folder, program, lab, times, environment, port: 0, server: None, agents })
+    }
+
+    /// Variables in the environment of every program that is started from now on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// A lab endpoint.
@@ -149,7 +157,13 @@ impl World {
             format!("--write-window={}", time(self.times.window)),
             format!("--session-ttl={}", time(self.times.ttl)),
         ];
-        let mut server = Process::start("server", &self.program, &arguments, &self.folder)?;
+        let mut server = Process::start_in(
+            "server",
+            &self.program,
+            &arguments,
+            &self.folder,
+            &self.environment,
+        )?;
         let found = until("the server is ready", PATIENCE, || {
             let result = match (std::fs::read_to_string(&ready), server.ended()) {
                 (Ok(text), _) => Ok(text),
@@ -251,7 +265,8 @@ impl World {
         std::fs::write(&file, text)?;
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
         let arguments = ["agent".to_owned(), format!("--config={}", file.display())];
-        let agent = Process::start(name, &self.program, &arguments, &self.folder)?;
+        let agent =
+            Process::start_in(name, &self.program, &arguments, &self.folder, &self.environment)?;
         self.agents.insert(name.to_owned(), agent);
         Ok(())
     }
@@ -291,6 +306,7 @@ impl World {
             .arg("ctl")
             .arg(format!("--server={}", self.url()))
             .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .stdin(std::process::Stdio::null())
             .output();

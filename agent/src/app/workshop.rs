@@ -7,7 +7,9 @@ use s3sync_proto::model::{
     Answer, Ask, Assignment, KeyExplanation, PlanAsk, PlanPart, Share, Watch, WorkError,
 };
 
+use s3sync_telemetry::traces;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::session::Workshop;
 use crate::stores::Stores;
@@ -73,11 +75,15 @@ impl Workshop for EngineWorkshop {
 impl EngineWorkshop {
     async fn explain(&self, work: Assignment) -> Result<KeyExplanation, WorkError> {
         let sides = self.stores.open_sides(&work)?;
-        explain::explain(work, sides, Arc::clone(&self.engine)).await
+        let span = tracing::info_span!("explain", run = %work.run);
+        traces::adopt(&span, &work.traceparent);
+        explain::explain(work, sides, Arc::clone(&self.engine)).instrument(span).await
     }
 
     async fn survey(&self, ask: PlanAsk) -> Result<PlanPart, WorkError> {
         let sides = self.stores.open_sides(&ask.work)?;
-        survey::survey(ask, sides, Arc::clone(&self.engine)).await
+        let span = tracing::info_span!("plan", run = %ask.work.run);
+        traces::adopt(&span, &ask.work.traceparent);
+        survey::survey(ask, sides, Arc::clone(&self.engine)).instrument(span).await
     }
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use s3sync_proto::model::{CompareMode, Counters, Key};
 
 use super::single::STREAM_BYTES;
-use super::{End, Left, Opened, State, Task, abandon, bring_in_step, failure, look, settled};
+use super::{
+    End, Left, Opened, State, Task, abandon, bring_in_step, failure, look, settled, trace,
+};
 use crate::clock;
 use crate::compare::{self, Decision, Found, STAMP, stamp};
 use crate::limits::throttle::acquire_both;
@@ -40,8 +42,7 @@ pub(crate) async fn settle(
     key: Key,
     left: Option<Left>,
 ) -> Option<Settled> {
-    let span = tracing::debug_span!("key", %key);
-    tracing::Instrument::instrument(settle_inner(context, key, left), span).await
+    trace::settle(trace::named(&key), settle_inner(context, key, left)).await
 }
 
 async fn settle_inner(context: &Arc<Context>, key: Key, mut left: Option<Left>) -> Option<Settled> {

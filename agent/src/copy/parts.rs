@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use s3sync_proto::model::{BucketFacts, EtagKind};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::ask::Carried;
 use super::body::{self, End};
@@ -210,7 +211,8 @@ async fn all_parts(
             && let Some(number) = missing.next()
         {
             let (context, plan) = (Arc::clone(context), Arc::clone(plan));
-            flying.spawn(async move { (number, part(&context, &plan, number).await) });
+            let part = async move { (number, part(&context, &plan, number).await) };
+            flying.spawn(part.in_current_span());
         }
         let Some(finished) = flying.join_next().await else { break };
         let (number, result) = match finished {

@@ -1,6 +1,7 @@
 //! [`ObjectStore`] over the AWS SDK. Only this file and those in `aws/` name it. Each call is one request: nothing
 //! here tries again.
 
+mod answer;
 mod body;
 mod client;
 mod clock;
@@ -10,27 +11,24 @@ mod fail;
 mod headers;
 mod notify;
 mod read;
+mod trace;
 mod write;
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::types::{
     ChecksumType, EncodingType, MetadataDirective, OptionalObjectAttributes, TaggingDirective,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use s3sync_proto::model::{Key, Notifications};
-use tokio::sync::oneshot;
 
 pub use client::{AwsClient, ConnectError};
 pub(crate) use client::{CONNECT_TIMEOUT, http_client};
 pub(crate) use credentials::provider;
 pub(crate) use fail::chain;
+pub(crate) use trace::KEY as TRACED_KEY;
 
 use super::classify::Cause;
 use super::{
@@ -39,18 +37,9 @@ use super::{
     Object, ObjectStore, OpenUpload, Operation, Part, PartRequest, PutBody, PutRequest, Verify,
     Written, text,
 };
+use answer::{ANSWER_TIMEOUT, WORK_TIMEOUT, answer, answer_to_body};
 use fail::About;
 use write::{attributes, condition, placement, verify};
-
-/// How long to wait for an answer once the request was sent.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long to wait for S3 to copy or to put an upload together: it may take minutes for the largest objects, and a
-/// connection that is dead must end some time.
-const WORK_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-
-/// Slowest line, in bytes per second, over which a body that is sent from memory still arrives in time.
-const SLOWEST: u64 = 16 * 1024;
 
 /// One bucket, reached through a shared client.
 pub struct AwsStore {
@@ -81,52 +70,6 @@ impl AwsStore {
     fn body_unsigned(&self, verify: &Verify) -> bool {
         self.client.encrypted && !matches!(verify, Verify::Trailer(_))
     }
-}
-
-/// Sends a request and waits for its answer.
-async fn answer<T, E>(
-    about: About<'_>,
-    timeout: Duration,
-    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Error>
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    match tokio::time::timeout(timeout, Box::pin(request)).await {
-        Ok(answer) => answer.map_err(|error| fail::failed(about, &error)),
-        Err(_) => Err(no_answer(about, timeout)),
-    }
-}
-
-/// Sends a request with a body and waits for its answer. While the body is on its way the SDK watches its progress.
-async fn answer_to_body<T, E>(
-    about: About<'_>,
-    length: u64,
-    sent: Option<oneshot::Receiver<()>>,
-    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-) -> Result<T, Error>
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    let Some(sent) = sent else {
-        let timeout = ANSWER_TIMEOUT + Duration::from_secs(length / SLOWEST);
-        return answer(about, timeout, request).await;
-    };
-    let mut request = Box::pin(request);
-    let early = tokio::select! {
-        answer = &mut request => Some(answer),
-        // The sender is dropped with the body; nothing is ever sent.
-        _dropped = sent => None,
-    };
-    match early {
-        Some(answer) => answer.map_err(|error| fail::failed(about, &error)),
-        None => answer(about, ANSWER_TIMEOUT, request).await,
-    }
-}
-
-fn no_answer(about: About<'_>, timeout: Duration) -> Error {
-    let message = format!("no answer within {} s", timeout.as_secs());
-    fail::ours(about, Cause::Timeout, "timeout", message)
 }
 
 /// A key as the SDK takes it. It knows only text, as does S3.

@@ -1,5 +1,5 @@
 //! One side of an assignment: its bucket, its prefix, and the way every request to it goes: with a permit, counted,
-//! in a span, and tried again as `retry` says.
+//! and tried again as `retry` says.
 
 use std::sync::Arc;
 
@@ -7,7 +7,6 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use s3sync_proto::model::{EtagKind, Key};
 use tokio::time::Instant;
-use tracing::Instrument as _;
 
 use super::known::Known;
 use crate::limits::RoundTrip;
@@ -115,10 +114,8 @@ impl Side {
     ) -> Result<T, Box<Error>> {
         self.meter.count(operation);
         self.limiter.spent();
-        let span = tracing::debug_span!("request", operation = operation.name());
         let began = Instant::now();
-        let answer = request.instrument(span).await;
-        match answer {
+        match request.await {
             Ok(answer) => {
                 self.limiter.succeeded();
                 self.round_trip.took(began.elapsed());

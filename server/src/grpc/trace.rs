@@ -1,28 +1,111 @@
-//! W3C trace context: taken from a call's metadata, carried into runs and assignments.
+//! A span for each call, with the W3C trace context that came with it; and what a run carries on of it.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as Poller, Poll};
+
+use http::{Request, Response};
+use s3sync_telemetry::traces;
+use tonic::body::Body;
 use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tonic::{Code, Status};
+use tower::Service;
+use tracing::{Instrument as _, Span};
 
 /// Longest trace context that is taken: version 00 has 55 characters.
 const TRACEPARENT_CHARS: usize = 55;
 
-/// The span of a call.
-pub(super) fn span(request: &http::Request<()>) -> tracing::Span {
-    let traceparent = request
-        .headers()
-        .get("traceparent")
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    tracing::info_span!("rpc", method = request.uri().path(), traceparent)
+/// A service each of whose calls has a span.
+#[derive(Clone)]
+pub(super) struct Traced<S>(pub(super) S);
+
+impl<S: NamedService> NamedService for Traced<S> {
+    const NAME: &'static str = S::NAME;
 }
 
-/// The call's trace context, or a new one when it has none or a malformed one
+impl<S, B> Service<Request<Body>> for Traced<S>
+where
+    S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, poller: &mut Poller<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(poller)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let span = span(&request);
+        let call = span.in_scope(|| self.0.call(request)).instrument(span.clone());
+        Box::pin(async move {
+            let answer = call.await;
+            if let Ok(response) = &answer {
+                // A call that is answered with a message says how it ended after that; it went well until then.
+                let status = Status::from_header_map(response.headers());
+                ended(&span, status.map_or(Code::Ok, |status| status.code()));
+            }
+            answer
+        })
+    }
+}
+
+/// The span of a call (<https://opentelemetry.io/docs/specs/semconv/rpc/grpc/>).
+fn span(request: &Request<Body>) -> Span {
+    let path = request.uri().path().trim_start_matches('/');
+    let (service, method) = path.split_once('/').unwrap_or((path, ""));
+    let span = tracing::info_span!(
+        parent: None,
+        "rpc",
+        otel.kind = "server",
+        otel.name = path,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+    );
+    let given = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+    if let Some(given) = given.filter(|text| is_valid(text)) {
+        traces::adopt(&span, given);
+    }
+    span
+}
+
+fn ended(span: &Span, code: Code) {
+    traces::note(span, "rpc.grpc.status_code", i64::from(code as i32));
+    // What a caller did wrong is no failure of this side.
+    let ours = [
+        Code::Unknown,
+        Code::DeadlineExceeded,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+    ];
+    if ours.contains(&code) {
+        traces::failed(span, &format!("{code:?}"));
+    }
+}
+
+/// The trace context that what a call begins carries on: of the call's span; where spans are not delivered, the one that
+/// came with it, or a new one when there is none or a malformed one
 /// (<https://www.w3.org/TR/trace-context/#traceparent-header>).
 pub(super) fn traceparent(metadata: &MetadataMap) -> String {
+    if let Some(own) = traces::traceparent(&Span::current()) {
+        return own;
+    }
     let given = metadata.get("traceparent").and_then(|value| value.to_str().ok());
     match given.filter(|text| is_valid(text)) {
         Some(text) => text.to_owned(),
-        None => format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..)),
+        None => new_traceparent(),
     }
+}
+
+/// A new trace, without any span yet.
+fn new_traceparent() -> String {
+    format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
 }
 
 fn is_valid(text: &str) -> bool {

@@ -1,0 +1,70 @@
+//! Delivers spans to a collector. One that is away costs a bounded queue, and is said once, not with each attempt.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter as Otlp, WithTonicConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use tonic::transport::{Certificate, ClientTlsConfig};
+
+use super::settings::Settings;
+
+/// Delivers, and says of failures only that they began and that they are over.
+#[derive(Debug)]
+pub(super) struct Deliver<E> {
+    inner: E,
+    /// Spans that were lost since the collector was last reached.
+    lost: AtomicU64,
+}
+
+/// The exporter of these settings, which else reads the `OTEL_EXPORTER_OTLP_*` variables itself. Must be called where a
+/// runtime is entered.
+pub(super) fn exporter(settings: &Settings) -> Result<Deliver<Otlp>, ExporterBuildError> {
+    let inner = if settings.grpc {
+        let mut builder = Otlp::builder().with_tonic();
+        if settings.tls {
+            builder = builder.with_tls_config(tls(settings)?);
+        }
+        builder.build()?
+    } else {
+        Otlp::builder().with_http().build()?
+    };
+    Ok(Deliver { inner, lost: AtomicU64::new(0) })
+}
+
+/// The library would trust nobody.
+fn tls(settings: &Settings) -> Result<ClientTlsConfig, ExporterBuildError> {
+    let tls = ClientTlsConfig::new();
+    let Some(file) = &settings.authorities else { return Ok(tls.with_native_roots()) };
+    let pem = std::fs::read(file).map_err(|error| {
+        let text = format!("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read {file}: {error}");
+        ExporterBuildError::InvalidConfiguration(text)
+    })?;
+    Ok(tls.ca_certificate(Certificate::from_pem(pem)))
+}
+
+impl<E: SpanExporter> SpanExporter for Deliver<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        match self.inner.export(batch).await {
+            Ok(()) => {
+                let lost = self.lost.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    tracing::info!(lost, "traces are delivered again");
+                }
+            }
+            Err(error) => {
+                if self.lost.fetch_add(count, Ordering::Relaxed) == 0 {
+                    tracing::warn!(%error, "traces cannot be delivered; they are dropped until they can");
+                }
+            }
+        }
+        // Said already; the library would say it again each time.
+        Ok(())
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

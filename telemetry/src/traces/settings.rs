@@ -1,0 +1,160 @@
+//! Pure. What the `OTEL_*` variables say of traces
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
+
+/// Where traces go, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Settings {
+    /// Over gRPC, not HTTP.
+    pub(super) grpc: bool,
+    /// The collector is reached by TLS.
+    pub(super) tls: bool,
+    /// File of the authorities to trust instead of the system's (PEM).
+    pub(super) authorities: Option<String>,
+    /// Which traces that begin here.
+    pub(super) sampler: Sampler,
+}
+
+/// Which traces are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Sampler {
+    /// Where a trace began elsewhere, what was decided there holds.
+    pub(super) parent_based: bool,
+    /// The share of those that begin here, from 0 to 1.
+    pub(super) ratio: f64,
+}
+
+/// What is set and cannot be used; it is said and left aside, since telemetry must not keep a program from its work.
+pub(super) type Problem = String;
+
+/// The settings; none when traces go nowhere.
+pub(super) fn settings(
+    variable: impl Fn(&str) -> Option<String>,
+) -> (Option<Settings>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let of_traces = |name: &str| {
+        variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
+            .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
+    };
+    let Some(endpoint) = of_traces("ENDPOINT") else { return (None, problems) };
+    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+    {
+        return (None, problems);
+    }
+    match variable("OTEL_TRACES_EXPORTER").as_deref().map(str::trim) {
+        None | Some("otlp") => {}
+        Some("none") => return (None, problems),
+        Some(other) => {
+            problems
+                .push(format!("OTEL_TRACES_EXPORTER is {other:?}; only otlp and none can be used"));
+        }
+    }
+    let protocol = of_traces("PROTOCOL");
+    let grpc = match protocol.as_deref().map(str::trim) {
+        Some("grpc") => true,
+        None | Some("http/protobuf") => false,
+        Some(other) => {
+            problems.push(format!(
+                "OTEL_EXPORTER_OTLP_PROTOCOL is {other:?}; traces go by http/protobuf, and grpc could be used"
+            ));
+            false
+        }
+    };
+    let authorities = of_traces("CERTIFICATE");
+    if authorities.is_some() && !grpc {
+        problems.push(
+            "OTEL_EXPORTER_OTLP_CERTIFICATE is used with the protocol grpc alone; the system's authorities are trusted"
+                .to_owned(),
+        );
+    }
+    let name = variable("OTEL_TRACES_SAMPLER");
+    let argument = variable("OTEL_TRACES_SAMPLER_ARG");
+    let sampler = sampler(name.as_deref(), argument.as_deref(), &mut problems);
+    let tls = endpoint.trim_start().to_ascii_lowercase().starts_with("https:");
+    (Some(Settings { grpc, tls, authorities, sampler }), problems)
+}
+
+fn sampler(name: Option<&str>, argument: Option<&str>, problems: &mut Vec<Problem>) -> Sampler {
+    let mut ratio = || match argument.map(|text| (text, text.trim().parse::<f64>())) {
+        None => 1.0,
+        Some((_, Ok(ratio))) if (0.0..=1.0).contains(&ratio) => ratio,
+        Some((text, _)) => {
+            problems
+                .push(format!("OTEL_TRACES_SAMPLER_ARG is {text:?}, and not a number from 0 to 1"));
+            1.0
+        }
+    };
+    let (parent_based, ratio) = match name.map(str::trim) {
+        None | Some("parentbased_always_on") => (true, 1.0),
+        Some("parentbased_always_off") => (true, 0.0),
+        Some("parentbased_traceidratio") => (true, ratio()),
+        Some("always_on") => (false, 1.0),
+        Some("always_off") => (false, 0.0),
+        Some("traceidratio") => (false, ratio()),
+        Some(other) => {
+            problems.push(format!(
+                "OTEL_TRACES_SAMPLER is {other:?}; parentbased_always_on is used, and there are always_on, always_off, \
+                 traceidratio and each of them with parentbased_"
+            ));
+            (true, 1.0)
+        }
+    };
+    Sampler { parent_based, ratio }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> (Option<Settings>, Vec<Problem>) {
+        settings(|name| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn traces_go_nowhere_unless_a_place_is_named() {
+        assert_eq!(read(&[("OTEL_TRACES_SAMPLER", "always_on")]), (None, Vec::new()));
+        let place = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
+        assert!(read(&[place]).0.is_some());
+        assert!(read(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:1")]).0.is_some());
+        assert_eq!(read(&[place, ("OTEL_SDK_DISABLED", "TRUE")]).0, None);
+        assert!(read(&[place, ("OTEL_SDK_DISABLED", "no")]).0.is_some());
+        assert_eq!(read(&[place, ("OTEL_TRACES_EXPORTER", "none")]).0, None);
+    }
+
+    #[test]
+    fn what_is_said_of_traces_goes_before_what_is_said_of_all() {
+        let (settings, problems) = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://t:4317"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
+            ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ]);
+        let sampler = Sampler { parent_based: true, ratio: 0.25 };
+        let authorities = Some("ca.pem".to_owned());
+        assert_eq!(settings, Some(Settings { grpc: true, tls: true, authorities, sampler }));
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said_and_left_aside() {
+        let (settings, problems) = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "half"),
+        ]);
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        let settings = settings.unwrap();
+        assert_eq!((settings.grpc, settings.sampler.ratio), (false, 1.0));
+        let (_, problems) = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_TRACES_SAMPLER", "xray"),
+        ]);
+        assert!(problems[0].contains("xray"), "{problems:?}");
+    }
+}

@@ -1,0 +1,214 @@
+//! What a collector on a socket gets: one connected trace of what belongs together, and nothing that must not be told.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use s3sync_lab::{Fault, Faults, Rule, When};
+use s3sync_proto::model::RunState;
+use s3sync_tests::collector::{Collector, Protocol, Trace};
+use s3sync_tests::objects;
+use s3sync_tests::rounds::copied;
+use s3sync_tests::wait::until;
+use s3sync_tests::world::{CHINA, CHINA_DESTINATION, SOURCE, Times, WEST_READ, World};
+use tempfile::TempDir;
+
+use super::{RUN_BOUND, world_with};
+
+const ROOT: &str = "s3syncctl job run";
+
+/// A world whose programs deliver traces, with all requests in them.
+async fn traced(protocol: Protocol, more: &[(&str, &str)]) -> (World, TempDir, Collector) {
+    let collector = Collector::start(protocol).await.unwrap();
+    let mut environment = collector.environment();
+    environment.push(("S3SYNC_AGENT_TRACE_REQUESTS".to_owned(), "1".to_owned()));
+    let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    environment.extend(more);
+    let (world, folder) = world_with(Times::short(), environment).await;
+    (world, folder, collector)
+}
+
+/// Starts two agents each of which takes one range, so that a run with two destinations needs both.
+async fn start_two(world: &mut World) {
+    for name in ["cn-1", "cn-2"] {
+        let both = [("usw2", WEST_READ), ("cnn1", CHINA)];
+        world.start_agent(name, "cn-north-1", &both, "[limits]\nassignments = 1\n").unwrap();
+    }
+    until("both agents are there", RUN_BOUND, || async {
+        let agents = world.client().unwrap().list_agents(10, "").await.unwrap().items;
+        if agents.len() == 2 { Ok(()) } else { Err(agents) }
+    })
+    .await;
+}
+
+/// Stops everything, so that all is delivered.
+async fn stop(world: &mut World) {
+    for agent in world.agent_names() {
+        world.stop_agent(&agent).await.unwrap();
+    }
+    world.stop_server().await.unwrap();
+}
+
+/// Programs, and processes of agents, that a trace is of.
+fn places(trace: &Trace) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let services = trace.0.iter().map(|span| span.service.as_str()).collect();
+    let agents = trace.named("assignment").into_iter().map(|span| span.process.as_str()).collect();
+    (services, agents)
+}
+
+async fn run_is_one_trace(protocol: Protocol, keys: bool) {
+    let (mut world, _folder, collector) =
+        traced(protocol, if keys { &[("S3SYNC_AGENT_TRACE_KEYS", "true")] } else { &[] }).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 40, 8);
+    world.apply_job().await.unwrap();
+    start_two(&mut world).await;
+    let output = world.ctl(&["job", "run", "media", "--wait"]).await.unwrap();
+    assert!(output.status.success(), "{output:?}\n{}", world.logs());
+    stop(&mut world).await;
+
+    let trace = collector.trace_of(ROOT);
+    let root = trace.root().unwrap();
+    assert_eq!((root.name.as_str(), root.failed), (ROOT, false));
+    let (services, agents) = places(&trace);
+    assert_eq!(services, BTreeSet::from(["s3sync-agent", "s3sync-server", "s3syncctl"]));
+    assert_eq!(agents.len(), 2, "both agents: {trace:#?}");
+    // To the request: nothing is lost and nothing is told twice.
+    let china = world.side("cnn1");
+    let puts = trace.named("S3/PutObject");
+    assert_eq!(u64::try_from(puts.len()).unwrap(), china.counts().of("PutObject"));
+    for put in &puts {
+        let path = trace.path(put);
+        let expected =
+            ["S3/PutObject", "copy", "assignment", "lease", "s3sync.v1.JobService/RunJob", ROOT];
+        assert_eq!(path, expected);
+        assert_eq!(put.attributes["rpc.system"], "aws-api");
+        assert_eq!(put.attributes["rpc.method"], "PutObject");
+        assert_eq!(put.attributes["aws.s3.bucket"], CHINA_DESTINATION);
+        assert_eq!(put.attributes.contains_key("aws.s3.key"), keys, "{put:?}");
+    }
+    let call = trace.named("s3sync.v1.JobService/RunJob")[0];
+    assert_eq!(call.attributes["rpc.method"], "RunJob");
+    assert_eq!(call.attributes["rpc.service"], "s3sync.v1.JobService");
+    // A key is nowhere else either.
+    let told = format!("{:?}", collector.spans());
+    assert_eq!(told.contains("folder/"), keys, "{told}");
+    // The run's log lines name the trace, in both programs.
+    let logs = world.logs();
+    for line in ["a run was started", "assignment ended"] {
+        let line = logs.lines().find(|text| text.contains(line)).unwrap_or_default();
+        assert!(line.contains(&format!("\"trace_id\":\"{}\"", root.trace)), "{line}");
+        assert!(line.contains("\"span_id\":\""), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_one_trace_from_the_command_to_each_request_by_grpc() {
+    run_is_one_trace(Protocol::Grpc, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_one_trace_from_the_command_to_each_request_by_http() {
+    run_is_one_trace(Protocol::Http, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_in_mid_run_does_not_tear_the_trace() {
+    let (mut world, _folder, collector) = traced(Protocol::Grpc, &[]).await;
+    objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 200, 8);
+    world.apply_job().await.unwrap();
+    // Slow reads keep both agents at work until the server is gone.
+    let slow = ["GetObject", "CopyObject"];
+    let slow = slow.map(|name| Rule::of(name, Fault::Delay(300), When::Always));
+    for side in ["usw2", "cnn1"] {
+        world.side(side).set_faults(Faults::new(1, slow.to_vec()));
+    }
+    start_two(&mut world).await;
+    let run = world.ctl_ok(&["job", "run", "media", "-o", "json"]).await.unwrap();
+    assert!(run.contains("media"), "{run}");
+    // What a killed process has not delivered is lost; here it has delivered what leads to the agents' work.
+    until("both agents work, and what they work for is delivered", RUN_BOUND, || async {
+        let trace = collector.trace_of(ROOT);
+        let leases = trace.named("lease").len();
+        let working = trace.0.iter().filter(|span| span.name == "S3/ListObjectsV2");
+        let working: BTreeSet<_> = working.map(|span| span.process.clone()).collect();
+        let done = copied(&world);
+        if leases >= 2 && working.len() == 2 && done > 0 {
+            Ok(())
+        } else {
+            Err((leases, working, done))
+        }
+    })
+    .await;
+    world.kill_server().await.unwrap();
+    world.start_server().await.unwrap();
+    for side in ["usw2", "cnn1"] {
+        world.side(side).set_faults(Faults::default());
+    }
+    // An agent that comes afterwards, and a killed one's work that is leased again, are of the same trace.
+    world.kill_agent("cn-1").await.unwrap();
+    world.start_china("cn-3").unwrap();
+    let output = world.ctl(&["run", "wait", "media"]).await.unwrap();
+    assert!(output.status.success(), "{output:?}\n{}", world.logs());
+    stop(&mut world).await;
+
+    let trace = collector.trace_of(ROOT);
+    let servers: BTreeSet<_> =
+        trace.named("lease").into_iter().map(|span| span.process.as_str()).collect();
+    assert_eq!(servers.len(), 2, "leases of both lives of the server");
+    // The killed agent's own span was never ended; what it did below it was told, and hangs in the air.
+    let killed: BTreeSet<_> = trace
+        .0
+        .iter()
+        .filter(|span| span.service == "s3sync-agent")
+        .map(|span| span.process.clone())
+        .filter(|process| !trace.named("assignment").iter().any(|span| span.process == *process))
+        .collect();
+    assert_eq!(killed.len(), 1, "{killed:?}");
+    let rest: Vec<_> =
+        trace.0.iter().filter(|span| !killed.contains(&span.process)).cloned().collect();
+    let rest = Trace(rest);
+    assert_eq!(rest.root().unwrap().name, ROOT);
+    let (_, agents) = places(&rest);
+    assert_eq!(agents.len(), 2, "the one that went on, and the one that came");
+    let went_on = rest.named("assignment").into_iter().any(|span| {
+        let lease = rest.0.iter().find(|lease| lease.id == span.parent).unwrap();
+        lease.process == rest.named("s3sync.v1.JobService/RunJob")[0].process
+    });
+    assert!(went_on, "work that was leased before the restart went on after it: {rest:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_or_silent_holds_up_nobody() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (address, protocol) in [
+        (gone, "grpc"),
+        (gone, "http/protobuf"),
+        (silent.local_addr().unwrap(), "grpc"),
+        (silent.local_addr().unwrap(), "http/protobuf"),
+    ] {
+        let environment = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value)).into();
+        let (mut world, _folder) = world_with(Times::short(), environment).await;
+        objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 10, 8);
+        world.apply_job().await.unwrap();
+        world.start_west("us-1").unwrap();
+        world.start_china("cn-1").unwrap();
+        let client = world.client().unwrap();
+        let run = super::start_run(&world).await;
+        let run = super::ended(&world, &run).await;
+        assert_eq!(run.state, RunState::Succeeded, "{}", world.logs());
+        drop(client);
+        let began = tokio::time::Instant::now();
+        world.ctl_ok(&["job", "list"]).await.unwrap();
+        // 1.5 s are allowed for what is delivered in vain; the rest is for a machine that is busy with other tests.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        stop(&mut world).await;
+        let said = world.logs().matches("traces cannot be delivered").count();
+        // Each of the three programs at most once.
+        assert!(said <= 3, "{said}: {}", world.logs());
+    }
+}

@@ -1,0 +1,252 @@
+//! A collector of traces on a socket: takes them by gRPC and by HTTP/protobuf, and keeps them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use prost::Message as _;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status};
+
+/// A span that was received.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Of which program it is.
+    pub service: String,
+    /// Of which process.
+    pub process: String,
+    /// Its trace.
+    pub trace: String,
+    /// Its id.
+    pub id: String,
+    /// The span it is a part of; empty when it is of none.
+    pub parent: String,
+    /// Spans that led to it as well.
+    pub links: Vec<String>,
+    /// What it is.
+    pub name: String,
+    /// Whether it failed.
+    pub failed: bool,
+    /// What is known of it.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How spans come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// gRPC.
+    Grpc,
+    /// Protobuf over HTTP.
+    Http,
+}
+
+/// See the module. Ends when it is dropped.
+pub struct Collector {
+    protocol: Protocol,
+    address: SocketAddr,
+    kept: Kept,
+    _running: DropGuard,
+}
+
+/// What was received.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<Span>>>);
+
+impl Collector {
+    /// Listens on a free port.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn start(protocol: Protocol) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (kept, stop) = (Kept::default(), CancellationToken::new());
+        let (keeps, stopped) = (kept.clone(), stop.clone());
+        match protocol {
+            Protocol::Grpc => {
+                let served = tonic::transport::Server::builder()
+                    .add_service(TraceServiceServer::new(keeps))
+                    .serve_with_incoming_shutdown(
+                        TcpListenerStream::new(listener),
+                        stopped.cancelled_owned(),
+                    );
+                tokio::spawn(served);
+            }
+            Protocol::Http => {
+                tokio::spawn(async move {
+                    let accepting = accept(listener, keeps);
+                    tokio::select! {
+                        () = accepting => {}
+                        () = stopped.cancelled() => {}
+                    }
+                });
+            }
+        }
+        Ok(Self { protocol, address, kept, _running: stop.drop_guard() })
+    }
+
+    /// The variables by which a process delivers its traces here, soon.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let protocol = match self.protocol {
+            Protocol::Grpc => "grpc",
+            Protocol::Http => "http/protobuf",
+        };
+        let url = format!("http://{}", self.address);
+        [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// All spans, in the order they came.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The trace that has a span of this name; the first of several.
+    #[must_use]
+    pub fn trace_of(&self, name: &str) -> Trace {
+        let spans = self.spans();
+        let trace = spans.iter().find(|span| span.name == name).map(|span| span.trace.clone());
+        Trace(spans.into_iter().filter(|span| Some(&span.trace) == trace.as_ref()).collect())
+    }
+}
+
+/// All spans of one trace that were received.
+#[derive(Clone, Debug)]
+pub struct Trace(pub Vec<Span>);
+
+impl Trace {
+    /// Spans of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Vec<&Span> {
+        self.0.iter().filter(|span| span.name == name).collect()
+    }
+
+    /// Names of a span and of all above it, from the span up.
+    #[must_use]
+    pub fn path(&self, span: &Span) -> Vec<String> {
+        let mut path = vec![span.name.clone()];
+        let mut parent = span.parent.clone();
+        while let Some(above) = self.0.iter().find(|span| span.id == parent) {
+            path.push(above.name.clone());
+            parent.clone_from(&above.parent);
+        }
+        path
+    }
+
+    /// The one span that is of no other.
+    ///
+    /// # Errors
+    /// When there is none or more than one, an id comes twice, or a span is of one that was not received.
+    pub fn root(&self) -> anyhow::Result<&Span> {
+        let ids: BTreeSet<&str> = self.0.iter().map(|span| span.id.as_str()).collect();
+        anyhow::ensure!(ids.len() == self.0.len(), "an id comes twice: {:#?}", self.0);
+        let roots: Vec<_> = self.0.iter().filter(|span| span.parent.is_empty()).collect();
+        for span in &self.0 {
+            let known = span.parent.is_empty() || ids.contains(span.parent.as_str());
+            anyhow::ensure!(known, "what {} is a part of was not received: {span:?}", span.name);
+        }
+        anyhow::ensure!(roots.len() <= 1, "more than one root: {roots:#?}");
+        roots.first().copied().context("no root")
+    }
+}
+
+async fn accept(listener: TcpListener, kept: Kept) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let kept = kept.clone();
+        let service = hyper::service::service_fn(move |request: http::Request<_>| {
+            let kept = kept.clone();
+            async move { answer(request, &kept).await }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(served);
+    }
+}
+
+async fn answer(
+    request: http::Request<hyper::body::Incoming>,
+    kept: &Kept,
+) -> anyhow::Result<http::Response<Full<bytes::Bytes>>> {
+    let path = request.uri().path().to_owned();
+    let bytes = request.into_body().collect().await?.to_bytes();
+    let status = match ExportTraceServiceRequest::decode(bytes) {
+        Ok(message) if path == "/v1/traces" => {
+            kept.take(message);
+            200
+        }
+        // Whatever else is delivered is not looked at.
+        Ok(_) | Err(_) => 404,
+    };
+    let body = ExportTraceServiceResponse::default().encode_to_vec();
+    let response =
+        http::Response::builder().status(status).header("content-type", "application/x-protobuf");
+    Ok(response.body(Full::new(body.into()))?)
+}
+
+#[tonic::async_trait]
+impl TraceService for Kept {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        self.take(request.into_inner());
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+impl Kept {
+    fn take(&self, message: ExportTraceServiceRequest) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for of_resource in message.resource_spans {
+            let resource = attributes(of_resource.resource.unwrap_or_default().attributes);
+            let known = |name: &str| resource.get(name).cloned().unwrap_or_default();
+            for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                kept.push(Span {
+                    service: known("service.name"),
+                    process: known("service.instance.id"),
+                    trace: hex(&span.trace_id),
+                    id: hex(&span.span_id),
+                    parent: hex(&span.parent_span_id),
+                    links: span.links.iter().map(|link| hex(&link.span_id)).collect(),
+                    name: span.name,
+                    // STATUS_CODE_ERROR
+                    failed: span.status.is_some_and(|status| status.code == 2),
+                    attributes: attributes(span.attributes),
+                });
+            }
+        }
+    }
+}
+
+fn attributes(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
+    let text = |value: Option<AnyValue>| match value.and_then(|value| value.value) {
+        Some(Value::StringValue(text)) => text,
+        Some(other) => format!("{other:?}"),
+        None => String::new(),
+    };
+    attributes.into_iter().map(|one| (one.key, text(one.value))).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
