@@ -4,14 +4,18 @@ mod connect;
 mod workshop;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use s3sync_proto::client::ApiError;
+use s3sync_telemetry::http::{self, Plain};
 use s3sync_telemetry::logs::LogFormat;
+use s3sync_telemetry::metrics;
 use s3sync_telemetry::traces::{Detail, Program, Traces};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -19,6 +23,7 @@ use tracing::{info, warn};
 use self::workshop::EngineWorkshop;
 use crate::config::{Config, ConfigError, Flags};
 use crate::copy::trace::KEY as SPAN_KEY;
+use crate::metrics::{Metrics, PROGRAM, observe_engine, observe_session};
 use crate::s3::aws::TRACED_KEY;
 use crate::session::{Dialer, Identity, Session, SessionError, SystemClocks};
 use crate::stores::Stores;
@@ -69,6 +74,9 @@ pub enum RunError {
     /// The connection cannot be made as it is configured.
     #[error("cannot connect to the server as configured")]
     Connect(#[source] ApiError),
+    /// The address of --http cannot be listened on.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] std::io::Error),
     /// The agent must not go on.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -83,7 +91,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     // What contradicts itself ends the program now, instead of being tried for ever.
     connect::options(&config).and_then(|options| options.channel()).map_err(RunError::Connect)?;
-    let stores = Stores::new(&config);
+    let listener = match config.http {
+        Some(address) => {
+            let failed = |error| RunError::Listen(address, error);
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            info!(http = %listener.local_addr().map_err(failed)?, "listening");
+            Some(listener)
+        }
+        None => None,
+    };
+    let metrics = Arc::new(metrics::Metrics::start(PROGRAM, Some(config.name.as_str())));
+    let stores = Stores::counted(&config, Metrics::new(metrics.meter()));
     let identity = Identity {
         agent: config.name.clone(),
         instance_id: format!("{:032x}", fastrand::u128(..)),
@@ -93,13 +111,33 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     };
     info!(agent = %config.name, server = config.server, version = env!("CARGO_PKG_VERSION"), "starting");
     let engine = Engine::new(settings(&config));
+    observe_engine(metrics.meter(), &engine);
     let session = Session::new(
         identity,
         Arc::new(Dialer::new(Box::new(move || connect::options(&config)))),
         Arc::new(EngineWorkshop { stores, engine }),
         Arc::new(SystemClocks::new()),
     );
-    Ok(session.run(shutdown).await?)
+    let standing = session.standing();
+    observe_session(metrics.meter(), &standing);
+    let pages = Plain {
+        metrics: Arc::clone(&metrics),
+        ready: move || match standing.is_up() {
+            true => Ok(()),
+            false => Err("there is no session with the server".to_owned()),
+        },
+    };
+    // Until the very end: it drains for a while, and is alive meanwhile.
+    let ended = match listener {
+        Some(listener) => tokio::select! {
+            ended = session.run(shutdown) => ended,
+            () = http::serve(listener, Arc::new(pages), CancellationToken::new()) => Ok(()),
+        },
+        None => session.run(shutdown).await,
+    };
+    // Blocks while it sends.
+    drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
+    Ok(ended?)
 }
 
 /// The program: parses, runs until it is told to stop.
@@ -201,6 +239,7 @@ fn exit_code(ended: Result<(), RunError>) -> ExitCode {
     complain(&error);
     ExitCode::from(match error {
         RunError::Connect(_) => EXIT_USAGE,
+        RunError::Listen(..) => return ExitCode::FAILURE,
         RunError::Session(SessionError::TwoAgents(_)) => EXIT_TWO_AGENTS,
     })
 }

@@ -9,6 +9,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use s3sync_proto::model::{AllowRule, Name};
@@ -39,7 +40,10 @@ pub struct Flags {
     /// File with the token that lets agents in
     #[arg(long, env = "S3SYNC_AGENT_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Allow plain http:// to a server that is not on this machine
+    /// Where HTTP listens (/healthz, /readyz, /metrics), such as `127.0.0.1:7402`; nowhere unless it is given
+    #[arg(long, env = "S3SYNC_AGENT_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Allow plain http:// to a server that is not on this machine, and an --http address beyond it
     #[arg(long, env = "S3SYNC_AGENT_INSECURE")]
     pub insecure: bool,
     /// Print the configuration that results, without secrets, and end
@@ -60,7 +64,9 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// How the server is known.
     pub tls: Tls,
-    /// Allow plain `http://` to a server that is not on this machine.
+    /// Where HTTP listens, if it does.
+    pub http: Option<SocketAddr>,
+    /// Allow plain `http://` to a server that is not on this machine, and HTTP beyond it.
     pub insecure: bool,
     /// How much is done at once.
     pub limits: Limits,

@@ -253,7 +253,7 @@ async fn try_until_end(context: &Arc<Context>, state: &mut State) -> Option<End>
             return Some(End::Archived(Box::new(failure)));
         }
         match next {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => context.side_of(&error).limiter.again(wait).await,
             Next::GiveUp => {
                 let failure = failure(&state.source.key, &error, spent, first);
                 return Some(End::Failed(Box::new(failure)));

@@ -202,7 +202,7 @@ async fn try_alone(context: &Context, found: &Found, way: Way, mut ambiguous: bo
             tries.failed(error.class, fastrand::f64())
         };
         match next {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => side.limiter.again(wait).await,
             Next::GiveUp => {
                 return End::Failed(Failed { error, attempts: tries.failed.max(looks) });
             }

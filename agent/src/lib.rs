@@ -11,6 +11,7 @@ mod delete;
 mod explain;
 pub mod limits;
 pub mod meter;
+pub mod metrics;
 mod probe;
 pub mod queue;
 pub mod retry;

@@ -12,6 +12,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::s3::Class;
+
 /// Requests in flight to one endpoint at most. At 200 ms round trip that is 1,280 requests a second.
 pub const MAX_REQUESTS: usize = 256;
 
@@ -35,6 +37,8 @@ pub struct Limiter {
     permits: Arc<Semaphore>,
     state: Mutex<State>,
     max: usize,
+    failures: [AtomicU64; Class::ALL.len()],
+    retries: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -99,7 +103,13 @@ impl Limiter {
     pub fn new(max: usize) -> Arc<Self> {
         let max = max.max(MIN_REQUESTS);
         let state = State { allowed: max, owed: 0, successes: 0, halved: None };
-        Arc::new(Self { permits: Arc::new(Semaphore::new(max)), state: Mutex::new(state), max })
+        Arc::new(Self {
+            permits: Arc::new(Semaphore::new(max)),
+            state: Mutex::new(state),
+            max,
+            failures: Default::default(),
+            retries: AtomicU64::new(0),
+        })
     }
 
     /// Waits for a permit for one request.
@@ -143,8 +153,32 @@ impl Limiter {
         }
     }
 
+    /// A request failed. When the endpoint asked to slow down, fewer are allowed from now on.
+    pub fn failed(&self, class: Class) {
+        self.failures[class as usize].fetch_add(1, Ordering::Relaxed);
+        if class == Class::Throttled {
+            self.throttled();
+        }
+    }
+
+    /// How many requests failed like this.
+    pub fn failures(&self, class: Class) -> u64 {
+        self.failures[class as usize].load(Ordering::Relaxed)
+    }
+
+    /// Waits before something is tried again.
+    pub async fn again(&self, wait: Duration) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(wait).await;
+    }
+
+    /// How often something was tried again.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+
     /// The endpoint asked to slow down.
-    pub fn throttled(&self) {
+    fn throttled(&self) {
         let now = Instant::now();
         let mut state = self.lock();
         if state.halved.is_some_and(|halved| now.duration_since(halved) < HALVE_EVERY) {
@@ -200,6 +234,16 @@ impl ByteBudget {
     pub fn new(bytes: u64) -> Self {
         let max = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX >> 3).max(1);
         Self { units: Arc::new(Semaphore::new(max as usize)), max }
+    }
+
+    /// How many bytes may be held.
+    pub fn max(&self) -> u64 {
+        u64::from(self.max) * UNIT
+    }
+
+    /// How many are.
+    pub fn taken(&self) -> u64 {
+        self.max().saturating_sub(self.units.available_permits() as u64 * UNIT)
     }
 
     /// Waits until this many bytes may be held. More than the whole budget counts as the whole budget.

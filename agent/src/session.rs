@@ -12,6 +12,7 @@ mod questions;
 mod reconcile;
 mod serve;
 mod staff;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -38,6 +39,7 @@ use crate::work::{Desk, Orders, WatchDesk};
 
 pub use self::gate::{Clocks, SystemClocks};
 pub use self::link::{Dial, Dialer, Link, Options, Receive, Received, Transmit};
+pub use self::standing::Standing;
 
 /// Protocol versions this agent speaks, lowest and highest.
 pub const PROTOCOL: (u32, u32) = (1, 1);
@@ -149,6 +151,7 @@ pub struct Session {
     identity: Identity,
     dial: Arc<dyn Dial>,
     ledger: Arc<Ledger>,
+    standing: Arc<Standing>,
     staff: Staff,
     questions: Questions,
     workshop: Arc<dyn Workshop>,
@@ -184,6 +187,7 @@ impl Session {
         Self {
             identity,
             dial,
+            standing: Standing::new(Arc::clone(&ledger)),
             staff: Staff::new(Arc::clone(&workshop), Arc::clone(&ledger)),
             questions: Questions::new(Arc::clone(&workshop)),
             workshop,
@@ -195,6 +199,12 @@ impl Session {
             swaps: Swaps::default(),
             unsupported_logged: None,
         }
+    }
+
+    /// How it stands, also while it is served.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 
     /// Serves until `shutdown`, then lets go of everything in an orderly way.
@@ -234,7 +244,9 @@ impl Session {
             Ok(opened) => opened,
             Err(fault) => return Ok(fault),
         };
+        self.standing.begins();
         let ended = self.serve(&mut opened.link, &mut opened.pulse).await;
+        self.standing.ends();
         if let Err(Drained) = &ended {
             // Goodbye says that nothing is held: who did not let go in time must be gone by then.
             self.staff.dismiss().await;

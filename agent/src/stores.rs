@@ -8,6 +8,7 @@ use s3sync_proto::model::{
 };
 
 use crate::config::{Config, EndpointConfig};
+use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::queue::sqs::Sqs;
 use crate::s3::ObjectStore;
@@ -20,6 +21,7 @@ use crate::worker::Sides;
 pub struct Stores {
     endpoints: HashMap<Name, EndpointConfig>,
     clients: Mutex<HashMap<Name, Opened>>,
+    metrics: Metrics,
 }
 
 /// A client, and the settings of the endpoint it was made for.
@@ -52,8 +54,14 @@ impl Stores {
     /// The endpoints of a configuration. Opens nothing yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        Self::counted(config, Metrics::none())
+    }
+
+    /// As [`Self::new`], and counts requests.
+    #[must_use]
+    pub fn counted(config: &Config, metrics: Metrics) -> Self {
         let endpoints = config.endpoints.iter().map(|(name, one)| (name.clone(), one.clone()));
-        Self { endpoints: endpoints.collect(), clients: Mutex::default() }
+        Self { endpoints: endpoints.collect(), clients: Mutex::default(), metrics }
     }
 
     /// What this agent can sign for, in order of names. Without any secret.
@@ -115,7 +123,9 @@ impl Stores {
         let name = &spec.endpoint;
         let no_credential = || OpenError::NoCredential(name.clone());
         let config = self.endpoints.get(name).ok_or_else(no_credential)?;
-        let queue = Sqs::new(&spec.url, endpoint, &config.credential, config.ca.as_deref());
+        let requests = self.metrics.requests(name);
+        let ca = config.ca.as_deref();
+        let queue = Sqs::counted(&spec.url, endpoint, &config.credential, ca, requests);
         let connect = |source| OpenError::Connect { endpoint: name.clone(), source };
         Ok(Arc::new(queue.map_err(connect)?))
     }
@@ -151,7 +161,9 @@ impl Stores {
         if let Some(opened) = clients.get(name).filter(|opened| opened.spec == *spec) {
             return Ok(Arc::clone(&opened.client));
         }
-        let client = AwsClient::new(spec, &config.credential, config.ca.as_deref());
+        let requests = self.metrics.requests(name);
+        let ca = config.ca.as_deref();
+        let client = AwsClient::counted(spec, &config.credential, ca, requests);
         let client =
             client.map_err(|source| OpenError::Connect { endpoint: name.clone(), source })?;
         let client = Arc::new(client);

@@ -133,7 +133,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let secrets = config.check().map_err(RunError::Config)?;
     let folder = config.data_dir.display().to_string();
-    let metrics = Arc::new(Metrics::start(PROGRAM));
+    let metrics = Arc::new(Metrics::start(PROGRAM, None));
     let sqlite = Sqlite::open_counted(&config.data_dir, CommitMetrics::new(metrics.meter()))
         .await
         .map_err(|source| RunError::Store { folder, source })?;

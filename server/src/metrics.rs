@@ -206,7 +206,10 @@ const COUNTERS: &[Looked<u64>] = &[
             for job in &figures.jobs {
                 for state in ENDS {
                     let runs = job.ended.get(*state).copied().unwrap_or_default();
-                    all.push((runs, vec![label("job", &job.job), KeyValue::new("state", *state)]));
+                    all.push((
+                        runs,
+                        vec![label("job_name", &job.job), KeyValue::new("state", *state)],
+                    ));
                 }
             }
             all
@@ -278,7 +281,7 @@ const LEVELS: &[Looked<i64>] = &[
             for job in &figures.jobs {
                 for (state, count) in &job.active {
                     let state = KeyValue::new("state", state.clone());
-                    all.push((level(*count), vec![label("job", &job.job), state]));
+                    all.push((level(*count), vec![label("job_name", &job.job), state]));
                 }
             }
             all
@@ -414,7 +417,7 @@ fn label(key: &'static str, value: &impl ToString) -> KeyValue {
 
 /// In the order of their names, as the library keeps them.
 fn of(one: &DestinationFigures) -> [KeyValue; 2] {
-    [KeyValue::new("destination", one.place.clone()), label("job", &one.job)]
+    [KeyValue::new("destination", one.place.clone()), label("job_name", &one.job)]
 }
 
 fn of_destination(figures: &Figures, value: fn(&DestinationFigures) -> u64) -> Told<u64> {

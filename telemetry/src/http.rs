@@ -153,7 +153,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let able = Arc::new(AtomicBool::new(true));
         let asked = Arc::clone(&able);
-        let metrics = Arc::new(Metrics::start(Program { name: "p", version: "1" }));
+        let metrics = Arc::new(Metrics::start(Program { name: "p", version: "1" }, None));
         let ready = move || match asked.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err("it cannot".to_owned()),

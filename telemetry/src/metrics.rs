@@ -5,10 +5,14 @@ mod otlp;
 pub mod page;
 mod process;
 
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use prometheus::{Encoder as _, Registry, TextEncoder};
+
+use crate::environment::variable;
 
 /// Content type of what [`Metrics::text`] returns.
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -45,14 +49,18 @@ pub fn none() -> Meter {
 }
 
 impl Metrics {
-    /// Metrics of a process, sent as the `OTEL_*` variables of its environment say. Where a runtime is entered, by which they
+    /// Metrics of a process, which of several of the same program it is, sent as the `OTEL_*` variables of its environment say. Where a runtime is entered, by which they
     /// are sent. What of the variables cannot be used is said and left aside: telemetry keeps no program from its work.
     ///
     /// # Panics
     /// Never: the registry is new, so nothing in it has the same name.
     #[must_use]
-    pub fn start(program: Program) -> Self {
+    pub fn start(program: Program, instance: Option<&str>) -> Self {
         let registry = Registry::new();
+        if otlp::disabled(variable) {
+            let provider = SdkMeterProvider::builder().build();
+            return Self { provider, registry, meter: none(), sent: false };
+        }
         let text = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
             .scope_info_enabled(false)
@@ -60,7 +68,7 @@ impl Metrics {
             .build()
             .expect("nothing is registered yet");
         let mut builder = SdkMeterProvider::builder()
-            .with_resource(resource(program))
+            .with_resource(resource(program, instance))
             .with_reader(text)
             .with_view(|instrument: &Instrument| bounded(instrument));
         let exporter = otlp::exporter().unwrap_or_else(|error| {
@@ -108,21 +116,24 @@ impl Metrics {
     }
 }
 
-/// As `Resource` makes it of the environment, with the program's name unless that has one.
-fn resource(program: Program) -> Resource {
-    let version = opentelemetry::KeyValue::new("service.version", program.version);
-    let found = Resource::builder().with_attribute(version).build();
-    let named = found
-        .get(&opentelemetry::Key::new("service.name"))
-        .is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    if named {
-        return found;
+/// As the environment says it, and where that says nothing: the program's name, and an instance, without which the numbers
+/// of two processes would be taken for those of one.
+fn resource(program: Program, instance: Option<&str>) -> Resource {
+    let instance = instance.map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned);
+    let builder = Resource::builder_empty()
+        .with_service_name(program.name)
+        .with_attributes([
+            KeyValue::new("service.version", program.version),
+            KeyValue::new("service.instance.id", instance),
+        ])
+        .with_detectors(&[
+            Box::new(TelemetryResourceDetector),
+            Box::new(EnvResourceDetector::new()),
+        ]);
+    match variable("OTEL_SERVICE_NAME") {
+        Some(name) => builder.with_service_name(name).build(),
+        None => builder.build(),
     }
-    let mut builder = Resource::builder_empty().with_service_name(program.name);
-    for (key, value) in found.iter().filter(|(key, _)| key.as_str() != "service.name") {
-        builder = builder.with_attribute(opentelemetry::KeyValue::new(key.clone(), value.clone()));
-    }
-    builder.build()
 }
 
 fn bounded(_: &Instrument) -> Option<Stream> {

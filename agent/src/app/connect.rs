@@ -62,6 +62,7 @@ mod tests {
             name: "agent-1".parse().unwrap(),
             labels: BTreeMap::new(),
             tls: Tls::default(),
+            http: None,
             insecure: false,
             limits: Limits::default(),
             endpoints: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! From the text of `agent.toml` and the flags to a configuration, or to all that is wrong with it.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use s3sync_proto::client::Secret;
@@ -76,6 +77,7 @@ impl Parser<'_, '_> {
         let labels = self.labels(&mut root);
         let tls = self.tls(&mut root);
         let insecure = root.flag(&mut self.problems, "insecure").unwrap_or_default();
+        let http = self.http(&mut root, flags, insecure || flags.insecure);
         let limits = self.limits(&mut root);
         let endpoints = self.endpoints(&mut root);
         root.finish(&mut self.problems);
@@ -85,6 +87,7 @@ impl Parser<'_, '_> {
             name: name?,
             labels,
             tls,
+            http,
             insecure: insecure || flags.insecure,
             limits,
             endpoints,
@@ -157,6 +160,34 @@ impl Parser<'_, '_> {
             }
         }
         labels
+    }
+
+    /// Where HTTP listens. Its pages have neither TLS nor tokens.
+    fn http(&mut self, root: &mut Table<'_>, flags: &Flags, insecure: bool) -> Option<SocketAddr> {
+        let open = |address: SocketAddr| {
+            (!insecure && !address.ip().is_loopback()).then(|| {
+                format!(
+                    "{address} is open to the network and has neither TLS nor tokens; use a loopback address, or insecure"
+                )
+            })
+        };
+        let configured = root.text(&mut self.problems, "http");
+        if let Some(flag) = flags.http {
+            if let Some(problem) = open(flag) {
+                self.problems.nowhere("--http", problem);
+            }
+            return Some(flag);
+        }
+        let Taken { value, field, span } = configured?;
+        let Ok(address) = value.parse() else {
+            let message = "must be an address and a port such as \"127.0.0.1:7402\"";
+            self.problems.at(&span, &field, message);
+            return None;
+        };
+        if let Some(problem) = open(address) {
+            self.problems.at(&span, &field, problem);
+        }
+        Some(address)
     }
 
     fn tls(&mut self, root: &mut Table<'_>) -> Tls {

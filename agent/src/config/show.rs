@@ -11,11 +11,15 @@ use super::{Config, Credential, EndpointConfig};
 const HIDDEN: &str = "(hidden)";
 
 pub(super) fn shown(config: &Config) -> String {
-    let Config { server, token_file, name, labels, tls, insecure, limits, endpoints } = config;
+    let Config { server, token_file, name, labels, tls, http, insecure, limits, endpoints } =
+        config;
     let mut root = Table::new();
     root.insert("server".into(), server.clone().into());
     put_path(&mut root, "token_file", token_file.as_deref());
     root.insert("name".into(), name.to_string().into());
+    if let Some(http) = http {
+        root.insert("http".into(), http.to_string().into());
+    }
     root.insert("insecure".into(), (*insecure).into());
     let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone().into()));
     root.insert("labels".into(), labels.collect::<Table>().into());

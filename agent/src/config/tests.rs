@@ -63,6 +63,7 @@ const FULL: &str = r#"
 server = "https://control.example:7400"
 name = "a"
 insecure = true
+http = "0.0.0.0:7402"
 [tls]
 ca_file = "ca.pem"
 cert_file = "agent.pem"
@@ -199,6 +200,11 @@ const BAD: &[(&str, &[&str])] = &[
             "4:19: limits.bytes_in_flight: must be at least 64MiB",
             "5:15: limits.assignments: must be from 1 to 256",
         ],
+    ),
+    ("HEADhttp = \"7402\"\n[endpoints.x]\n", &["3:8: http: must be an address and a port"]),
+    (
+        "HEADhttp = \"0.0.0.0:7402\"\n[endpoints.x]\n",
+        &["3:8: http: 0.0.0.0:7402 is open to the network"],
     ),
 ];
 

@@ -104,7 +104,7 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
             return Ok(Look::Vanished { extra });
         }
         match tries.failed(error.class, fastrand::f64()) {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => context.side_of(&error).limiter.again(wait).await,
             Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
         }
     };

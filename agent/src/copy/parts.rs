@@ -323,7 +323,7 @@ async fn part(context: &Context, plan: &Plan, number: u32) -> Result<Done, Fault
             other => return other,
         };
         match tries.failed(error.class, fastrand::f64()) {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => context.side_of(&error).limiter.again(wait).await,
             Next::GiveUp => return Err(Fault::Spent(Failed { error, attempts: tries.failed })),
         }
     }

@@ -69,7 +69,7 @@ pub(crate) async fn plan(context: &Arc<Context>, task: Task) -> Planned {
             Err(Fault::Changed(error)) => (error, looks),
             Err(Fault::Failed(error)) => match tries.failed(error.class, fastrand::f64()) {
                 Next::Wait(wait) => {
-                    tokio::time::sleep(wait).await;
+                    context.side_of(&error).limiter.again(wait).await;
                     continue;
                 }
                 Next::GiveUp => (error, tries.failed),

@@ -62,7 +62,7 @@ pub(super) async fn open(
             return Err(Fault::OtherWay);
         }
         match tries.failed(error.class, fastrand::f64()) {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => side.limiter.again(wait).await,
             Next::GiveUp => {
                 if twin {
                     sweep(context, &key, began, None).await;
@@ -131,7 +131,7 @@ pub(super) async fn complete(
         }
         state.ambiguous |= error.class == Class::Transient;
         match tries.failed(error.class, fastrand::f64()) {
-            Next::Wait(wait) => tokio::time::sleep(wait).await,
+            Next::Wait(wait) => context.destination.limiter.again(wait).await,
             Next::GiveUp => {
                 return Err(Fault::Spent(Failed { error, attempts: tries.failed }));
             }

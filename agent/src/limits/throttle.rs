@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{Limiter, Permit, acquire_pair};
+use crate::s3::Class;
 
 /// What is not used is kept for this long.
 const BURST: Duration = Duration::from_millis(100);
@@ -78,6 +79,16 @@ impl Access {
         }
     }
 
+    /// A request failed.
+    pub(crate) fn failed(&self, class: Class) {
+        self.limiter.failed(class);
+    }
+
+    /// Waits before something is tried again.
+    pub(crate) async fn again(&self, wait: Duration) {
+        self.limiter.again(wait).await;
+    }
+
     /// A request is made.
     pub(crate) fn spent(&self) {
         if let Some(throttle) = &self.throttle {
@@ -87,10 +98,6 @@ impl Access {
 
     pub(crate) fn succeeded(&self) {
         self.limiter.succeeded();
-    }
-
-    pub(crate) fn throttled(&self) {
-        self.limiter.throttled();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,10 +23,14 @@ use s3sync_proto::model::{EndpointSpec, QueueAttributes, Timestamp};
 
 use super::{Class, Error, MAX_BATCH, MAX_WAIT, NotDone, Queue, QueueState, Received};
 use crate::config::Credential;
-use crate::s3::aws::{CONNECT_TIMEOUT, ConnectError, chain, http_client, provider};
+use crate::metrics::{Metrics, Requests};
+use crate::s3::aws::{CONNECT_TIMEOUT, ConnectError, Counted, chain, http_client, provider};
 
 /// How long to wait for an answer beyond the long poll.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+
+/// The name under which requests are counted that nobody reads.
+const QUEUE: &str = "queue";
 
 /// A queue behind SQS.
 pub struct Sqs {
@@ -44,6 +49,21 @@ impl Sqs {
         credential: &Credential,
         ca: Option<&[u8]>,
     ) -> Result<Self, ConnectError> {
+        let requests = Metrics::none().requests(&QUEUE.parse().expect("it is a name"));
+        Self::counted(url, endpoint, credential, ca, requests)
+    }
+
+    /// As [`Self::new`], and counts its requests.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn counted(
+        url: &str,
+        endpoint: &EndpointSpec,
+        credential: &Credential,
+        ca: Option<&[u8]>,
+        requests: Arc<Requests>,
+    ) -> Result<Self, ConnectError> {
         let region = Region::new(endpoint.region.clone());
         // The URL says where SQS is; the endpoint's own URL is that of S3.
         let server = server_of(url);
@@ -60,6 +80,7 @@ impl Sqs {
             .http_client(http)
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
+            .interceptor(Counted::new(requests))
             .endpoint_url(server)
             .build();
         Ok(Self { client: Client::from_conf(config), url: url.to_owned() })

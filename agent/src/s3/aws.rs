@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod client;
 mod clock;
+mod count;
 mod credentials;
 mod delete;
 mod fail;
@@ -26,6 +27,7 @@ use s3sync_proto::model::{Key, Notifications};
 
 pub use client::{AwsClient, ConnectError};
 pub(crate) use client::{CONNECT_TIMEOUT, http_client};
+pub(crate) use count::Counted;
 pub(crate) use credentials::provider;
 pub(crate) use fail::chain;
 pub(crate) use trace::KEY as TRACED_KEY;

@@ -56,6 +56,43 @@ pub enum Class {
     Permanent,
 }
 
+impl Class {
+    /// All of them, in the order above.
+    pub const ALL: [Self; 12] = [
+        Self::Throttled,
+        Self::Transient,
+        Self::Precondition,
+        Self::NotModified,
+        Self::NoSuchKey,
+        Self::NotFound,
+        Self::NoSuchUpload,
+        Self::Archived,
+        Self::Denied,
+        Self::Unsupported,
+        Self::Corrupt,
+        Self::Permanent,
+    ];
+
+    /// As a label says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Transient => "transient",
+            Self::Precondition => "precondition",
+            Self::NotModified => "not_modified",
+            Self::NoSuchKey => "no_such_key",
+            Self::NotFound => "not_found",
+            Self::NoSuchUpload => "no_such_upload",
+            Self::Archived => "archived",
+            Self::Denied => "denied",
+            Self::Unsupported => "unsupported",
+            Self::Corrupt => "corrupt",
+            Self::Permanent => "permanent",
+        }
+    }
+}
+
 /// Requests the product makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {

@@ -151,6 +151,18 @@ impl Ledger {
         (book.state(sequence), book.capacity, book.draining)
     }
 
+    /// Assignments that are held, those that take none of the capacity left out.
+    pub(crate) fn holds(&self) -> u32 {
+        let book = self.book();
+        let held = book.tenures.values().filter(|tenure| !tenure.watch).count();
+        u32::try_from(held).unwrap_or(u32::MAX)
+    }
+
+    /// Durable messages that are not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        (MAX_DURABLE - self.room.available_permits().min(MAX_DURABLE)) as u64
+    }
+
     pub(crate) fn capacity(&self) -> u32 {
         self.book().capacity
     }

@@ -15,7 +15,7 @@ use crate::copy::choose;
 use crate::limits::Permit;
 use crate::limits::throttle::Access;
 use crate::meter::Meter;
-use crate::s3::ObjectStore;
+use crate::s3::{Error, ObjectStore, Operation};
 use crate::work::{Desk, Lost};
 
 /// Shared by everything that works on one assignment.
@@ -101,6 +101,26 @@ impl Context {
                 return Ok(permit);
             }
         }
+    }
+
+    /// The side that a request that failed went to.
+    pub(crate) fn side_of(&self, error: &Error) -> &Side {
+        let source = match error.operation {
+            Operation::Get | Operation::GetTags | Operation::GetNotifications => true,
+            Operation::List | Operation::Head => error.bucket == self.source.bucket,
+            Operation::Put
+            | Operation::Copy
+            | Operation::CreateUpload
+            | Operation::UploadPart
+            | Operation::CopyPart
+            | Operation::CompleteUpload
+            | Operation::AbortUpload
+            | Operation::ListUploads
+            | Operation::ListParts
+            | Operation::Delete
+            | Operation::DeleteMany => false,
+        };
+        if source { &self.source } else { &self.destination }
     }
 
     /// The longer of the two sides' round trips.

@@ -124,6 +124,12 @@ impl Engine {
         throttles.values().for_each(|throttle| throttle.keep(until));
     }
 
+    /// Those of all endpoints that were worked with.
+    pub(crate) fn limiters(&self) -> Vec<(Name, Arc<Limiter>)> {
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        limiters.iter().map(|(name, limiter)| (name.clone(), Arc::clone(limiter))).collect()
+    }
+
     pub(crate) fn limiter(&self, endpoint: &Name) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         let limiter = limiters.entry(endpoint.clone());

@@ -123,9 +123,7 @@ impl Side {
             }
             Err(error) => {
                 tracing::trace!(%error, class = ?error.class, "request failed");
-                if error.class == Class::Throttled {
-                    self.limiter.throttled();
-                }
+                self.limiter.failed(error.class);
                 Err(Box::new(error))
             }
         }
@@ -147,7 +145,7 @@ impl Side {
                 Err(error) => error,
             };
             match tries.failed(error.class, fastrand::f64()) {
-                Next::Wait(wait) => tokio::time::sleep(wait).await,
+                Next::Wait(wait) => self.limiter.again(wait).await,
                 Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
             }
         }
@@ -174,7 +172,7 @@ impl Side {
                     Err(error) => error,
                 };
                 match tries.failed(error.class, fastrand::f64()) {
-                    Next::Wait(wait) if attempts < 2 => tokio::time::sleep(wait).await,
+                    Next::Wait(wait) if attempts < 2 => self.limiter.again(wait).await,
                     Next::Wait(_) | Next::GiveUp => return Err(error),
                 }
             }

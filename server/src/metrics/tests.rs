@@ -60,7 +60,7 @@ fn all() -> Figures {
 }
 
 fn text(figures: Option<Figures>) -> String {
-    let metrics = Metrics::start(PROGRAM);
+    let metrics = Metrics::start(PROGRAM, None);
     let latest = Latest::default();
     observe(metrics.meter(), &latest);
     CommitMetrics::new(metrics.meter()).committed(Duration::from_millis(3), 2);
@@ -81,7 +81,7 @@ fn each_listed_key_is_in_one_result_and_a_lag_is_an_age() {
     let of = |name: &str| samples.iter().filter(move |one| one.name == name).collect::<Vec<_>>();
     let objects = of("s3sync_objects_total");
     assert_eq!(objects.iter().map(|one| one.value).sum::<f64>(), 15.0, "{text}");
-    assert!(objects.iter().all(|one| one.labels["job"] == "media"));
+    assert!(objects.iter().all(|one| one.labels["job_name"] == "media"));
     let copies: f64 = of("s3sync_copies_total").iter().map(|one| one.value).sum();
     assert_eq!(copies, 4.0);
     assert_eq!(of("s3sync_lag_seconds")[0].value, 60.0);
@@ -97,7 +97,7 @@ fn without_figures_nothing_old_is_told() {
 
 #[tokio::test]
 async fn pages_look_at_the_store_when_they_are_read() {
-    let metrics = Arc::new(Metrics::start(PROGRAM));
+    let metrics = Arc::new(Metrics::start(PROGRAM, None));
     let folder = tempfile::tempdir().unwrap();
     let counted = CommitMetrics::new(metrics.meter());
     let store = Arc::new(Sqlite::open_counted(folder.path(), counted).await.unwrap());

@@ -47,19 +47,22 @@ pub(super) fn exporter() -> Result<Option<Exporter>, ExporterBuildError> {
     Ok(Some(Exporter { exporter, failing: AtomicBool::new(false) }))
 }
 
+/// Whether the process is to have no metrics at all.
+pub(super) fn disabled(variable: impl Fn(&str) -> Option<String>) -> bool {
+    variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
+}
+
 /// None when metrics go nowhere: no endpoint is set for them or for all signals, or something turns them off.
-fn settings(variable: impl Fn(&str) -> Option<String>) -> Option<Settings> {
+fn settings(variable: impl Fn(&str) -> Option<String> + Copy) -> Option<Settings> {
     let of_metrics = |name: &str| {
         variable(&format!("OTEL_EXPORTER_OTLP_METRICS_{name}"))
             .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
             .map(|value| value.trim().to_owned())
     };
-    let disabled = variable("OTEL_SDK_DISABLED")
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
     let elsewhere = variable("OTEL_METRICS_EXPORTER")
         .is_some_and(|value| !value.split(',').any(|one| one.trim() == "otlp"));
     let endpoint = of_metrics("ENDPOINT")?;
-    (!disabled && !elsewhere).then(|| Settings {
+    (!disabled(variable) && !elsewhere).then(|| Settings {
         grpc: of_metrics("PROTOCOL").as_deref() == Some("grpc"),
         tls: endpoint.to_ascii_lowercase().starts_with("https:"),
         authorities: of_metrics("CERTIFICATE"),

@@ -14,7 +14,7 @@ fn text(metrics: &Metrics) -> String {
 
 #[test]
 fn a_process_tells_of_itself() {
-    let metrics = Metrics::start(PROGRAM);
+    let metrics = Metrics::start(PROGRAM, None);
     let text = text(&metrics);
     assert!(
         text.contains("s3sync_build_info{program=\"a-program\",version=\"1.2.3\"} 1"),
@@ -34,7 +34,7 @@ fn a_process_tells_of_itself() {
 
 #[test]
 fn what_is_gone_is_not_told_any_more() {
-    let metrics = Metrics::start(PROGRAM);
+    let metrics = Metrics::start(PROGRAM, None);
     let there = Arc::new(Mutex::new(vec!["a", "b"]));
     let seen = Arc::clone(&there);
     let _held = metrics
@@ -64,7 +64,7 @@ fn what_is_gone_is_not_told_any_more() {
 
 #[test]
 fn names_have_units_and_histograms_their_bounds() {
-    let metrics = Metrics::start(PROGRAM);
+    let metrics = Metrics::start(PROGRAM, None);
     let meter = metrics.meter();
     meter.u64_counter("s3sync.s3.requests").build().add(3, &[KeyValue::new("endpoint", "e")]);
     let histogram =
@@ -79,7 +79,7 @@ fn names_have_units_and_histograms_their_bounds() {
 
 #[test]
 fn a_metric_has_a_bounded_number_of_series() {
-    let metrics = Metrics::start(PROGRAM);
+    let metrics = Metrics::start(PROGRAM, None);
     let counter = metrics.meter().u64_counter("c").build();
     for n in 0..MAX_SERIES + 10 {
         counter.add(1, &[KeyValue::new("n", i64::try_from(n).unwrap())]);

@@ -2,6 +2,8 @@
 //! no retries, no endpoint from the environment, no checksums of its own choice.
 
 use std::fmt;
+use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -19,12 +21,14 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use s3sync_proto::model::EndpointSpec;
+use s3sync_proto::model::{EndpointSpec, Name};
 
 use super::clock::EndpointClock;
+use super::count::Counted;
 use super::credentials;
 use super::headers::Readable;
 use crate::config::Credential;
+use crate::metrics::{Metrics, Requests};
 
 /// How long to wait for a connection, TLS included. The SDK's 3.1 s are too short for a lossy line across the
 /// Pacific, where a lost packet of the handshake costs seconds.
@@ -72,6 +76,20 @@ impl AwsClient {
         credential: &Credential,
         ca: Option<&[u8]>,
     ) -> Result<Self, ConnectError> {
+        let name = Name::from_str("endpoint").expect("it is a name");
+        Self::counted(endpoint, credential, ca, Metrics::none().requests(&name))
+    }
+
+    /// As [`Self::new`], and counts its requests.
+    ///
+    /// # Errors
+    /// As of [`Self::new`].
+    pub fn counted(
+        endpoint: &EndpointSpec,
+        credential: &Credential,
+        ca: Option<&[u8]>,
+        requests: Arc<Requests>,
+    ) -> Result<Self, ConnectError> {
         let region = if endpoint.region.is_empty() { ANY_REGION } else { &endpoint.region };
         let region = Region::new(region.to_owned());
         let encrypted = endpoint.url.as_ref().is_none_or(|url| url.starts_with("https:"));
@@ -93,6 +111,7 @@ impl AwsClient {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .interceptor(Readable)
             .interceptor(clock.clone())
+            .interceptor(Counted::new(requests))
             .force_path_style(endpoint.path_style);
         let config = match &endpoint.url {
             Some(url) => config.endpoint_url(url),
