@@ -264,6 +264,7 @@ impl Survey {
         let tally = &mut self.part.tally;
         tally.source_keys += u64::from(source);
         tally.destination_keys += u64::from(destination);
+        tally.destination_in_scope += u64::from(destination && self.context.filter.lets_key(&key));
         let difference = match found {
             Finding::InStep => {
                 tally.listed += 1;

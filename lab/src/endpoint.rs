@@ -48,6 +48,11 @@ pub struct Capabilities {
     pub no_trailers: bool,
     /// ETags say nothing about the bytes.
     pub opaque_etags: bool,
+    /// Looks at the condition of a completion before it looks for the upload: one that is repeated after it had its
+    /// effect gets a 412, not a 404.
+    pub conditions_first: bool,
+    /// Silently ignores the ETags of batches of deletes.
+    pub ignore_batch_etags: bool,
     /// Listings are not in order.
     pub unordered_listing: bool,
     /// Smallest part but the last, in bytes.
@@ -91,6 +96,8 @@ impl Default for Capabilities {
             no_checksums: false,
             no_trailers: false,
             opaque_etags: false,
+            conditions_first: false,
+            ignore_batch_etags: false,
             unordered_listing: false,
             min_part_size: 5 << 20,
             list_delay_ms: 0,
@@ -301,7 +308,11 @@ impl Endpoint {
         let state = self.state();
         let uploads = state.buckets.get(bucket).into_iter().flat_map(|bucket| &bucket.uploads);
         uploads
-            .map(|(id, upload)| OpenUpload { key: upload.key.clone(), upload_id: id.clone() })
+            .map(|(id, upload)| OpenUpload {
+                key: upload.key.clone(),
+                upload_id: id.clone(),
+                parts: upload.parts.len(),
+            })
             .collect()
     }
 

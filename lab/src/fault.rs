@@ -12,6 +12,12 @@ pub enum Fault {
     InternalError,
     /// 403 AccessDenied, without an effect.
     AccessDenied,
+    /// 404 NoSuchBucket, without an effect.
+    NoSuchBucket,
+    /// 404 without a body, as a proxy may answer, without an effect.
+    EmptyNotFound,
+    /// The answer's body is left out.
+    EmptyBody,
     /// The connection breaks before the request has an effect.
     ResetBefore,
     /// The request has its effect and the connection breaks before the answer.
@@ -33,7 +39,7 @@ pub enum Fault {
     Delay(u64),
     /// The answer leaves this many milliseconds after the effect.
     DelayAnswer(u64),
-    /// The first entry of a batch to a queue fails, without an effect; the others do not.
+    /// The first entry of a batch, to a queue or of DeleteObjects, fails without an effect; the others do not.
     FailEntry,
     /// Received messages stay visible, so they are received again.
     Duplicate,

@@ -29,6 +29,8 @@ const MAX_KEY_BYTES: usize = 1_024;
 pub(crate) struct Payload {
     pub(crate) body: Bytes,
     pub(crate) trailers: Vec<(String, String)>,
+    /// The first entry of a batch fails.
+    pub(crate) first_fails: bool,
 }
 
 /// Performs a call.

@@ -43,7 +43,7 @@ pub(crate) async fn serve(
     }
     let late = faults.contains(&Fault::ErrorIn200) && may_fail_late(&call);
     let result = answer(endpoint, &call, body, &faults);
-    let effect = result.is_ok() && !late;
+    let effect = !late && result.as_ref().is_ok_and(|reply| !reply.status.is_client_error());
     let mut reply =
         result.unwrap_or_else(|error| Reply::error(&error, call.method == http::Method::HEAD));
     if late && reply.status.is_success() {
@@ -67,6 +67,9 @@ pub(crate) async fn serve(
         && call.operation == "GetObject"
     {
         reply.body = wrong_byte(&reply.body);
+    }
+    if faults.contains(&Fault::EmptyBody) {
+        reply.body = Bytes::new();
     }
     Ok(response(reply, faults.contains(&Fault::CutBody), begin))
 }
@@ -142,6 +145,8 @@ fn answer(endpoint: &Endpoint, call: &Call, raw: Bytes, faults: &[Fault]) -> S3R
             Fault::SlowDown => return Err(S3Error::slow_down()),
             Fault::InternalError => return Err(S3Error::internal()),
             Fault::AccessDenied => return Err(S3Error::access_denied()),
+            Fault::NoSuchBucket => return Err(S3Error::no_such_bucket()),
+            Fault::EmptyNotFound => return Ok(Reply::empty(http::StatusCode::NOT_FOUND)),
             Fault::Conflict => return Err(S3Error::conflict()),
             Fault::ErrorIn200 if may_fail_late(call) => {
                 // Without an effect; the caller of this makes it a 200.
@@ -150,6 +155,7 @@ fn answer(endpoint: &Endpoint, call: &Call, raw: Bytes, faults: &[Fault]) -> S3R
             Fault::ResetBefore
             | Fault::ResetAfter
             | Fault::CutBody
+            | Fault::EmptyBody
             | Fault::WrongByteDown
             | Fault::WrongByteUp
             | Fault::WrongByteStored
@@ -167,6 +173,7 @@ fn answer(endpoint: &Endpoint, call: &Call, raw: Bytes, faults: &[Fault]) -> S3R
     {
         payload.body = wrong_byte(&payload.body);
     }
+    payload.first_fails = faults.contains(&Fault::FailEntry);
     ops::perform(endpoint, call, &payload)
 }
 
@@ -178,7 +185,7 @@ fn may_fail_late(call: &Call) -> bool {
 fn payload(call: &Call, raw: Bytes, signer: Signer, no_trailers: bool) -> S3Result<Payload> {
     let declared = call.header("x-amz-content-sha256").unwrap_or_default();
     match declared {
-        "UNSIGNED-PAYLOAD" => Ok(Payload { body: raw, trailers: Vec::new() }),
+        "UNSIGNED-PAYLOAD" => Ok(Payload { body: raw, ..Payload::default() }),
         streaming if streaming.starts_with("STREAMING-") => {
             if no_trailers && streaming.ends_with("-TRAILER") {
                 return Err(S3Error::body_hash());
@@ -192,10 +199,11 @@ fn payload(call: &Call, raw: Bytes, signer: Signer, no_trailers: bool) -> S3Resu
             {
                 return Err(S3Error::incomplete_body());
             }
-            Ok(Payload { body: decoded.body, trailers: decoded.trailers })
+            let (body, trailers) = (decoded.body, decoded.trailers);
+            Ok(Payload { body, trailers, ..Payload::default() })
         }
         digest if digest == hex(&Sha256::digest(&raw)) => {
-            Ok(Payload { body: raw, trailers: Vec::new() })
+            Ok(Payload { body: raw, ..Payload::default() })
         }
         _ => Err(S3Error::body_hash()),
     }

@@ -52,6 +52,8 @@ pub struct OpenUpload {
     pub key: Bytes,
     /// Its id.
     pub upload_id: String,
+    /// How many parts it has.
+    pub parts: usize,
 }
 
 /// An upload with its parts.

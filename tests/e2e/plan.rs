@@ -57,7 +57,7 @@ fn assert_foretold(plan: &JobPlan, run: &Run) {
                 .map(|(_, keys)| keys.objects)
                 .sum(),
             list_requests: planned.list_requests,
-            destination_listed: tally.destination_keys,
+            destination_listed: tally.destination_in_scope,
             ..Counters::default()
         };
         let (read_requests, write_requests) = (counters.read_requests, counters.write_requests);

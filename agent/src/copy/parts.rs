@@ -70,7 +70,7 @@ pub(super) async fn copy(
     carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     drop(permit);
-    let (open, plan, done) = match taken_over(context, state, &object, &tags, course).await {
+    let (open, plan, done) = match taken_over(context, state, &object, &tags, course).await? {
         Some(taken_over) => taken_over,
         None => {
             let plan = Plan::new(context, state, &object, course);
@@ -131,8 +131,8 @@ async fn taken_over(
     object: &Object,
     tags: &[(String, String)],
     course: Course,
-) -> Option<(Open, Plan, BTreeMap<u32, Done>)> {
-    let left = state.left.take()?;
+) -> Result<Option<(Open, Plan, BTreeMap<u32, Done>)>, Fault> {
+    let Some(left) = state.left.take() else { return Ok(None) };
     let key = state.source.key.clone();
     if let Some(layout) = resume::layout(&left.plan, &state.source, course.facts) {
         let plan = Plan::new(context, state, object, Course { layout, ..course });
@@ -140,13 +140,13 @@ async fn taken_over(
         let becomes = resume::plan(&state.source, layout, &request, plan.server_side);
         if becomes.is_some_and(|becomes| resume::agree(&left.plan, &becomes, &state.source)) {
             let needs = plan.needs(context, object);
-            if let Some(done) = resume::parts(context, &key, &left, &needs).await {
-                return Some((upload::taken_over(key, left), plan, done));
+            if let Some(done) = resume::parts(context, &key, &left, &needs).await? {
+                return Ok(Some((upload::taken_over(key, left), plan, done)));
             }
         }
     }
     resume::abandon(context, &key, &left).await;
-    None
+    Ok(None)
 }
 
 /// A destination that takes an upload with checksums and then refuses parts with them gets an upload without.

@@ -12,9 +12,9 @@ use super::choose::{self, Facts, Layout};
 use super::digest::{Crc, Digested, hex, md5_of_etag};
 use super::parts::Done;
 use super::single::COLLECT_PLAIN_UP_TO;
-use super::upload;
+use super::{Fault, upload};
 use crate::compare::{Found, STAMP};
-use crate::s3::{Algorithm, CreateUploadRequest, ListedPart, Operation};
+use crate::s3::{Algorithm, Class, CreateUploadRequest, ListedPart, Operation};
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
 
@@ -191,12 +191,16 @@ fn digested(needs: &Needs, length: u64, part: &crate::s3::Part) -> Option<Digest
 }
 
 /// The parts of an upload that need not be sent again. `None`: there is nothing to go on with.
+///
+/// # Errors
+/// [`Fault::Changed`] when the upload is not there: then it may have been completed after the destination was listed, and
+/// a look costs less than its bytes.
 pub(super) async fn parts(
     context: &Context,
     key: &Key,
     left: &Left,
     needs: &Needs,
-) -> Option<BTreeMap<u32, Done>> {
+) -> Result<Option<BTreeMap<u32, Done>>, Fault> {
     let side = &context.destination;
     let full = side.full(key);
     let list = || side.store.list_parts(&full, &left.id);
@@ -204,13 +208,16 @@ pub(super) async fn parts(
         Ok(listed) => listed,
         Err(Failed { error, .. }) => {
             tracing::info!(%key, upload = left.id, code = error.code, "not gone on with");
-            return None;
+            if error.class == Class::NoSuchUpload {
+                return Err(Fault::Changed(error));
+            }
+            return Ok(None);
         }
     };
-    let kept = kept(needs, listed)?;
+    let Some(kept) = kept(needs, listed) else { return Ok(None) };
     let (there, parts) = (kept.len(), needs.layout.parts);
     tracing::info!(%key, upload = left.id, there, parts, "going on with an upload");
-    Some(kept)
+    Ok(Some(kept))
 }
 
 /// Gives up an upload that was left open.

@@ -56,14 +56,20 @@ pub(super) fn many(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S3Res
         return Err(S3Error::malformed_xml());
     }
     let mut state = endpoint.state();
-    let conditional = !state.capabilities.ignore_conditions;
+    let capabilities = &state.capabilities;
+    let conditional = !capabilities.ignore_conditions && !capabilities.ignore_batch_etags;
     let bucket = state.bucket(&call.bucket)?;
     let (mut inner, mut changes) = (String::new(), Vec::new());
-    for object in objects {
+    for (index, object) in objects.into_iter().enumerate() {
         let text = |name: &str| elements(object, name).first().map(|text| xml_unescape(text));
         let key = text("Key").ok_or_else(S3Error::malformed_xml)?;
         let wanted = text("ETag").filter(|_| conditional);
-        match remove(endpoint, bucket, &Bytes::from(key.clone()), wanted.as_deref()) {
+        let removed = if index == 0 && payload.first_fails {
+            Err(S3Error::internal())
+        } else {
+            remove(endpoint, bucket, &Bytes::from(key.clone()), wanted.as_deref())
+        };
+        match removed {
             Ok(change) => {
                 changes.extend(change);
                 if !quiet {

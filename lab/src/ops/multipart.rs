@@ -163,6 +163,9 @@ pub(super) fn complete(endpoint: &Endpoint, call: &Call, payload: &Payload) -> S
     let capabilities = endpoint.capabilities();
     let begun = {
         let mut state = endpoint.state();
+        if capabilities.conditions_first {
+            write_conditions(state.bucket(&call.bucket)?, call, &capabilities)?;
+        }
         let begun = upload(&mut state, call)?.clone();
         write_conditions(state.bucket(&call.bucket)?, call, &capabilities)?;
         begun

@@ -38,7 +38,7 @@ fn ask(
         request = request.header(*name, *value);
     }
     let call = Call::new(&request.body(()).unwrap().into_parts().0);
-    let payload = Payload { body: body.to_owned().into(), trailers: Vec::new() };
+    let payload = Payload { body: body.to_owned().into(), ..Payload::default() };
     perform(endpoint, &call, &payload).map_err(|error| error.code)
 }
 

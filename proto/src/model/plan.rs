@@ -65,6 +65,8 @@ pub struct PlanTally {
     pub source_keys: u64,
     /// Keys that the destination listed.
     pub destination_keys: u64,
+    /// Of these, those that the filter's patterns let through; a guard's percentage is of them.
+    pub destination_in_scope: u64,
     /// Requests that read other than by listing, which a run would make, about.
     pub read_requests: u64,
     /// Requests that write, which a run would make, about.
@@ -195,6 +197,7 @@ impl AddAssign for PlanTally {
             extra,
             source_keys,
             destination_keys,
+            destination_in_scope,
             read_requests,
             write_requests,
         } = other;
@@ -210,6 +213,7 @@ impl AddAssign for PlanTally {
         self.extra += extra;
         self.source_keys += source_keys;
         self.destination_keys += destination_keys;
+        self.destination_in_scope += destination_in_scope;
         self.read_requests += read_requests;
         self.write_requests += write_requests;
     }

@@ -105,6 +105,7 @@ fn tally(at: &str, tally: pb::PlanTally, problems: &mut Problems) -> PlanTally {
         extra,
         source_keys,
         destination_keys,
+        destination_in_scope,
         read_requests,
         write_requests,
     } = tally;
@@ -133,6 +134,7 @@ fn tally(at: &str, tally: pb::PlanTally, problems: &mut Problems) -> PlanTally {
         extra,
         source_keys: count("source_keys", source_keys),
         destination_keys: count("destination_keys", destination_keys),
+        destination_in_scope: count("destination_in_scope", destination_in_scope),
         read_requests: count("read_requests", read_requests),
         write_requests: count("write_requests", write_requests),
     }
@@ -150,6 +152,7 @@ fn tally_to(tally: PlanTally) -> pb::PlanTally {
         extra,
         source_keys,
         destination_keys,
+        destination_in_scope,
         read_requests,
         write_requests,
     } = tally;
@@ -168,6 +171,7 @@ fn tally_to(tally: PlanTally) -> pb::PlanTally {
         extra: Some(keys_to(extra)),
         source_keys: int64(source_keys),
         destination_keys: int64(destination_keys),
+        destination_in_scope: int64(destination_in_scope),
         read_requests: int64(read_requests),
         write_requests: int64(write_requests),
     }

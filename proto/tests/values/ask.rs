@@ -162,7 +162,7 @@ fn way() -> impl Strategy<Value = CopyWay> {
 }
 
 fn tally() -> BoxedStrategy<PlanTally> {
-    let counts = proptest::array::uniform8(count());
+    let counts = proptest::array::uniform9(count());
     let copies = proptest::collection::btree_map(way(), keys(), 0..3);
     (counts, copies, proptest::array::uniform3(keys()))
         .prop_map(|(counts, copies, [archived, failing, extra])| PlanTally {
@@ -178,6 +178,7 @@ fn tally() -> BoxedStrategy<PlanTally> {
             destination_keys: counts[5],
             read_requests: counts[6],
             write_requests: counts[7],
+            destination_in_scope: counts[8],
         })
         .boxed()
 }

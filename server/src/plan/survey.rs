@@ -206,7 +206,7 @@ fn extra_fates(deletes: &DeletePolicy, plans: &[DestinationPlan]) -> Vec<String>
     }
     let counted = plans.iter().map(|plan| Counted {
         source: plan.tally.source_keys,
-        listed: plan.tally.destination_keys,
+        listed: plan.tally.destination_in_scope,
         extra: plan.tally.extra.objects,
         deleted: 0,
     });

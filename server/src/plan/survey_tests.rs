@@ -162,7 +162,9 @@ fn what_becomes_of_extra_keys_is_what_the_guard_would_say() {
         let mut survey = Survey::new(&job, spec);
         for (plan, extra) in survey.plan.destinations.iter_mut().zip(extras) {
             plan.tally.extra.objects = extra;
-            (plan.tally.source_keys, plan.tally.destination_keys) = (1_000, 1_000);
+            (plan.tally.source_keys, plan.tally.destination_in_scope) = (1_000, 1_000);
+            // What no pattern lets through is none of the guard's business.
+            plan.tally.destination_keys = 50_000;
             plan.problem = problem.map(str::to_owned);
         }
         survey.plan().destinations.into_iter().map(|plan| plan.extra_fate).collect::<Vec<_>>()

@@ -138,6 +138,7 @@ async fn what_a_plan_says_is_what_the_run_does_in_fifty_states() {
             (tally.in_step, ran.in_step),
             (tally.filtered, ran.filtered),
             (tally.extra.objects, ran.extra),
+            (tally.destination_in_scope, ran.destination_listed),
             (tally.archived.objects, ran.archived),
             (tally.failing.objects, ran.failed),
             (tally.vanished, ran.vanished),

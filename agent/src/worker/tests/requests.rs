@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use s3sync_lab::{Capabilities, Object};
+use s3sync_lab::{Capabilities, Fault, Faults, Object, Rule, When};
 
 use super::sockets::{BUCKET, Sockets};
 use super::*;
@@ -104,6 +104,40 @@ async fn where_etags_cannot_be_compared_an_object_in_step_costs_one_head() {
     assert_eq!(sockets.cost().await, [requests([LIST, ("GetObject", n)]), writes]);
     let asked = [requests([LIST]), requests([LIST, ("HeadObject", n + 1)])];
     assert_eq!(sockets.cost().await, asked, "in step");
+}
+
+#[tokio::test]
+async fn a_completion_whose_answer_was_lost_costs_one_head_and_no_byte_again() {
+    for opaque_etags in [false, true] {
+        // The repeated completion meets the object that the first one made: by its condition, or as an upload that is gone.
+        for conditions_first in [false, true] {
+            let server = Capabilities { opaque_etags, conditions_first, ..Capabilities::default() };
+            let mut sockets = Sockets::new(Capabilities::default(), server).await;
+            sockets.learn().await;
+            let in_parts = Object::new(pattern(1, IN_PARTS)).in_parts(200 * 1024);
+            sockets.lab.endpoint("a").seed_object(BUCKET, "from/in-parts", in_parts);
+            let destination = sockets.lab.endpoint("b");
+            let lost = Rule::of("CompleteMultipartUpload", Fault::ResetAfter, When::Nth(1));
+            destination.set_faults(Faults::new(1, vec![lost]));
+            let what = format!("{opaque_etags} {conditions_first}");
+            // The source is looked at before, twice for its layout, and after, since the write may have been overtaken.
+            let reads = requests([LIST, ("GetObject", 3), ("HeadObject", 3)]);
+            // Where ETags cannot be compared, that of the object that was there before is asked about.
+            let heads = 1 + u64::from(opaque_etags);
+            let writes = requests([
+                LIST,
+                ("CreateMultipartUpload", 1),
+                ("UploadPart", 3),
+                ("CompleteMultipartUpload", 2),
+                ("HeadObject", heads),
+            ]);
+            assert_eq!(sockets.cost().await, [reads, writes], "{what}");
+            let mut asked = requests([LIST]);
+            asked.extend(opaque_etags.then(|| ("HeadObject".to_owned(), heads)));
+            assert_eq!(sockets.cost().await, [requests([LIST]), asked], "{what}: it is in step");
+            assert_eq!(destination.open_uploads(BUCKET), [], "{what}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -159,6 +159,36 @@ async fn a_completion_whose_holder_died_before_the_answer_is_found_in_step() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_completion_that_a_listing_does_not_show_yet_is_looked_for_before_anything_is_sent() {
+    for destination in [MD5, KMS] {
+        let mut bench = bench(MD5, destination, false);
+        bench.source.store("from/large", pattern(1, LARGE));
+        // It has its effect when the next holder has listed: the listing leaves it out.
+        let (orders, _split) = orders();
+        let lost = orders.lost.clone();
+        bench.orders = Some(orders);
+        let desk = Arc::clone(&bench.desk);
+        bench.destination.meddle(move |_, operation, _| {
+            if operation != Operation::CompleteUpload {
+                return None;
+            }
+            desk.with(|recorded| recorded.lost = true);
+            lost.cancel();
+            Some(Fault::After(Class::Transient))
+        });
+        bench.hold().await;
+        bench.destination.leave_alone();
+        bench.desk.with(|recorded| recorded.lost = false);
+        bench.destination.with(|contents| contents.unlisted = vec![Key::from("to/x/large")]);
+        let counters = bench.run().await;
+        bench.assert_equal();
+        let sent = (parts_sent(&bench), bench.destination.count(Operation::CreateUpload));
+        assert_eq!(sent, (PARTS, 1), "{destination:?}");
+        assert_eq!((counters.in_step, counters.failed), (1, 0), "{destination:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn parts_that_cannot_be_verified_are_sent_again() {
     // No checksum of parts, but one of the source's to compare with; MD5s of parts that make no ETag to compare with.
     for (source, destination) in [(MD5, PLAIN), (MD5, OLD)] {

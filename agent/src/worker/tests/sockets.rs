@@ -70,11 +70,20 @@ impl Sockets {
         (recorded.outcomes.last().expect("it ends with a report").clone(), recorded.failures)
     }
 
-    async fn hold(&mut self) {
-        let bench = &self.bench;
-        let work = Work::Range { range: KeyRange::default(), cursor: None };
-        let assignment = bench.assignment(work, Vec::new());
+    async fn hold(&self) {
         let (orders, _split) = orders();
+        self.hold_with(orders).await;
+    }
+
+    /// One holder of the whole range, who is told of the uploads that an earlier one has recorded.
+    pub(super) async fn hold_with(&self, orders: Orders) {
+        let work = Work::Range { range: KeyRange::default(), cursor: None };
+        self.hold_work(work, orders).await;
+    }
+
+    pub(super) async fn hold_work(&self, work: Work, orders: Orders) {
+        let bench = &self.bench;
+        let assignment = bench.assignment(work, bench.desk.uploads());
         let desk = Arc::clone(&bench.desk);
         let engine = Arc::clone(&bench.engine);
         let sides = self.sides();

@@ -10,6 +10,9 @@ use crate::store::Catalogue;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Space {
     Aws(&'static str),
+    /// Scheme left out: a server that is spoken to with and without TLS is one.
+    Url(String),
+    /// Of an endpoint that is not known, which is told apart.
     Endpoint(Name),
 }
 
@@ -63,9 +66,9 @@ fn mirrors(name: &Name, job: &JobSpec, catalogue: &Catalogue) -> Vec<Violation> 
             };
             if other.spec.destinations.iter().any(|theirs| shared(&theirs)) {
                 let text = format!(
-                    "overlaps a destination of job {}, and one of the two mirrors deletes; they would delete each \
-                     other's objects",
-                    other.name
+                    "overlaps a destination of job {other}, and one of the two mirrors deletes; {name} and {other} \
+                     would delete each other's objects",
+                    other = other.name
                 );
                 problems.push(Violation::new(format!("destinations[{index}]"), text));
             }
@@ -110,10 +113,27 @@ fn overlaps(one: &Location, other: &Location, catalogue: &Catalogue) -> bool {
 }
 
 fn space(endpoint: &Name, catalogue: &Catalogue) -> Space {
-    match catalogue.endpoints.get(endpoint) {
-        Some(found) if found.spec.url.is_none() => Space::Aws(partition(&found.spec.region)),
-        _ => Space::Endpoint(endpoint.clone()),
+    let Some(found) = catalogue.endpoints.get(endpoint) else {
+        return Space::Endpoint(endpoint.clone());
+    };
+    let Some(url) = &found.spec.url else { return Space::Aws(partition(&found.spec.region)) };
+    let place = place_of(url);
+    let host = place.split(['/', ':']).next().unwrap_or_default();
+    if host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn") {
+        return Space::Aws(partition(&found.spec.region));
     }
+    Space::Url(place)
+}
+
+/// What a URL names: host, port and path, written in one way.
+fn place_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
+    let rest = rest.trim_end_matches('/');
+    let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
+    let host = host.to_ascii_lowercase();
+    let usual = if scheme.eq_ignore_ascii_case("http") { ":80" } else { ":443" };
+    let host = host.strip_suffix(usual).unwrap_or(&host);
+    if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
 }
 
 /// The partition of a region ("Amazon Resource Names", AWS General Reference): bucket names are unique within one.

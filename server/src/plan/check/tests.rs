@@ -37,6 +37,15 @@ fn catalogue() -> Catalogue {
             endpoint("use1", "us-east-1", None),
             endpoint("cnn1", "cn-north-1", None),
             endpoint("minio", "us-east-1", Some("http://minio:9000")),
+            // The same server and the same cloud, by other names.
+            endpoint("minio2", "eu-west-1", Some("http://MinIO:9000/")),
+            endpoint("store", "us-east-1", Some("https://store:443/s3/")),
+            endpoint("store2", "us-east-1", Some("http://store/s3")),
+            endpoint(
+                "vpce",
+                "us-west-2",
+                Some("https://bucket.vpce-1.s3.us-west-2.vpce.amazonaws.com"),
+            ),
         ]),
         queues: BTreeMap::new(),
         jobs: BTreeMap::new(),
@@ -104,8 +113,8 @@ fn everything_wrong_is_told_at_once() {
     assert_eq!(
         problems(&catalogue(), &job),
         [
-            "source.endpoint: there is no endpoint nowhere; known are cnn1, minio, use1, usw2",
-            "destinations[2].endpoint: there is no endpoint gone; known are cnn1, minio, use1, usw2",
+            "source.endpoint: there is no endpoint nowhere; known are cnn1, minio, minio2, store, store2, use1, usw2, vpce",
+            "destinations[2].endpoint: there is no endpoint gone; known are cnn1, minio, minio2, store, store2, use1, usw2, vpce",
             "destinations[1]: overlaps destinations[0]; use another bucket or prefix",
         ]
     );
@@ -169,6 +178,115 @@ fn a_mirror_shares_its_destination_with_nobody() {
         "{found:?}"
     );
     assert_eq!(problems(&catalogue, &job("usw2:c/", &["cnn1:b/z/"])), [""; 0]);
+}
+
+/// Pairs of places that have keys in common, and pairs that have none.
+const SHARED: [(&str, &str); 12] = [
+    ("usw2:b/p/", "usw2:b/p/"),
+    ("usw2:b/p/", "usw2:b/p/q/"),
+    ("usw2:b/p/q/", "usw2:b/p/"),
+    // A prefix is a string: `p` has all of `p/`, and of `pq/`.
+    ("usw2:b/p", "usw2:b/p/"),
+    ("usw2:b/p/", "usw2:b/p"),
+    ("usw2:b/p", "usw2:b/pq/"),
+    // The empty one has all.
+    ("usw2:b/", "usw2:b/p/"),
+    ("usw2:b/p/", "usw2:b/"),
+    // One partition, and one server, by two names.
+    ("usw2:b/p/", "use1:b/p/"),
+    ("usw2:b/p/", "vpce:b/p/"),
+    ("minio:b/p/", "minio2:b/p/"),
+    ("store:b/p/", "store2:b/p/"),
+];
+const APART: [(&str, &str); 7] = [
+    ("usw2:b/p/", "usw2:b/q/"),
+    ("usw2:b/p/", "usw2:b/pq/"),
+    ("usw2:b/p/", "usw2:c/p/"),
+    ("usw2:b/p/", "cnn1:b/p/"),
+    ("usw2:b/p/", "minio:b/p/"),
+    ("minio:b/p/", "store:b/p/"),
+    ("minio:b/P/", "minio2:b/p/"),
+];
+
+/// What is told when `new` has this job beside others.
+fn beside(others: &[(&str, JobSpec)], new: &JobSpec) -> Vec<String> {
+    let mut catalogue = catalogue();
+    for (name, spec) in others {
+        add(&mut catalogue, name, spec.clone());
+    }
+    problems(&catalogue, new)
+}
+
+fn mirroring(job: JobSpec) -> JobSpec {
+    let deletes = DeletePolicy { mode: DeleteMode::Mirror, ..DeletePolicy::default() };
+    JobSpec { deletes, ..job }
+}
+
+#[test]
+fn destinations_that_share_keys_are_refused_when_one_of_the_jobs_mirrors() {
+    for (one, other) in SHARED {
+        let (ours, theirs) = (job("cnn1:from/", &[one]), job("cnn1:other/", &[other]));
+        let what = format!("{one} {other}");
+        let pairs = [
+            (mirroring(ours.clone()), theirs.clone()),
+            (ours.clone(), mirroring(theirs.clone())),
+            (mirroring(ours.clone()), mirroring(theirs.clone())),
+        ];
+        for (ours, theirs) in pairs {
+            let found = beside(&[("old", theirs)], &ours);
+            let [found] = &found[..] else { panic!("{what}: {found:?}") };
+            let told = "new and old would delete each other's objects";
+            assert!(found.starts_with("destinations[0]: overlaps a destination of job old"));
+            assert!(found.ends_with(told), "{what}: {found}");
+        }
+        assert_eq!(beside(&[("old", theirs)], &ours), [""; 0], "{what}: neither deletes");
+    }
+    for (one, other) in APART {
+        let (ours, theirs) = (job("cnn1:from/", &[one]), job("cnn1:other/", &[other]));
+        let found = beside(&[("old", mirroring(theirs))], &mirroring(ours));
+        assert_eq!(found, [""; 0], "{one} {other}");
+    }
+}
+
+#[test]
+fn a_destination_that_shares_keys_with_its_source_is_refused() {
+    for (one, other) in SHARED {
+        let found = beside(&[], &job(one, &[other]));
+        let [found] = &found[..] else { panic!("{one} {other}: {found:?}") };
+        assert!(found.starts_with("destinations[0]: overlaps the job's own source"), "{found}");
+    }
+    for (one, other) in APART {
+        assert_eq!(beside(&[], &job(one, &[other])), [""; 0], "{one} {other}");
+    }
+}
+
+#[test]
+fn circles_over_two_and_three_jobs_are_refused_by_the_names_of_all() {
+    for (one, other) in SHARED {
+        // `new` writes where `old` reads, and `old` where `new` does.
+        let ours = job("cnn1:mine/", &[one]);
+        let old = job(other, &["cnn1:mine/sub/"]);
+        let found = beside(&[("old", old)], &ours);
+        let circle = "destinations: jobs would feed each other in a circle: new -> old -> new";
+        assert_eq!(found, [circle], "{one} {other}");
+        let first = job(other, &["cnn1:second/"]);
+        let second = job("cnn1:second/", &["cnn1:elsewhere/", "cnn1:mine/sub/"]);
+        let found = beside(&[("first", first), ("second", second)], &ours);
+        let circle =
+            "destinations: jobs would feed each other in a circle: new -> first -> second -> new";
+        assert_eq!(found, [circle], "{one} {other}");
+    }
+    for (one, other) in APART {
+        let ours = job("cnn1:mine/", &[one]);
+        let old = job(other, &["cnn1:mine/sub/"]);
+        assert_eq!(beside(&[("old", old)], &ours), [""; 0], "{one} {other}");
+    }
+    // A chain is none, and an older circle is not the new job's.
+    let chain = [("first", job("usw2:b/", &["usw2:c/"])), ("second", job("usw2:c/", &["usw2:d/"]))];
+    assert_eq!(beside(&chain, &job("usw2:d/", &["usw2:e/"])), [""; 0]);
+    let circle =
+        [("first", job("usw2:b/", &["usw2:c/"])), ("second", job("usw2:c/", &["usw2:b/"]))];
+    assert_eq!(beside(&circle, &job("usw2:b/", &["usw2:e/"])), [""; 0]);
 }
 
 #[test]
