@@ -55,6 +55,9 @@ pub async fn run(
         destination = %assignment.destination.location.endpoint,
     );
     traces::adopt(&span, &assignment.traceparent);
+    for other in &assignment.trace_links {
+        traces::link(&span, other);
+    }
     let lost = orders.lost.clone();
     let work = work(assignment, sides, desk, orders, engine);
     let all = async move {

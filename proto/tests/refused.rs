@@ -421,6 +421,11 @@ fn an_assignment_that_is_not_understood_can_be_refused_by_its_id() {
         panic!("must be told as an assignment")
     };
     refused::<()>(Err(problem), &["careful: is set, and the work is no range"]);
+    let linked = agent_pb::Assignment { trace_links: vec![String::new(); 33], ..known.clone() };
+    let UnknownMessage::Assignment { problem, .. } = to_agent(linked) else {
+        panic!("its id is known");
+    };
+    refused::<()>(Err(problem), &["trace_links: are more than 32"]);
 
     let broken = agent_pb::Assignment {
         run: "jobs/a/runs/-".to_owned(),

@@ -444,13 +444,13 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
         compare(),
         filter(),
         vec(upload, 0..3),
-        (text(), any::<bool>()),
+        (text(), vec(text(), 0..3), any::<bool>()),
         prop_oneof![range, delete, Just(Work::Reap)],
     );
     (held(), run_name(), places, rules).prop_map(|(held, run, places, rules)| {
         let (source, destination, source_endpoint, destination_endpoint, source_facts, facts) =
             places;
-        let (compare, filter, uploads, (traceparent, careful), work) = rules;
+        let (compare, filter, uploads, (traceparent, trace_links, careful), work) = rules;
         Assignment {
             held,
             run,
@@ -464,6 +464,7 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
             filter,
             uploads,
             traceparent,
+            trace_links,
             careful: careful && matches!(work, Work::Range { .. } | Work::Delete(_)),
             work,
         }

@@ -120,6 +120,7 @@ impl Would<'_> {
             uploads: Vec::new(),
             careful: false,
             traceparent: traceparent.to_owned(),
+            trace_links: Vec::new(),
             work,
         })
     }

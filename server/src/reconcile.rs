@@ -85,10 +85,10 @@ impl Reconcile {
             self.context.sessions.end(session, End::Expired);
         }
         for run in store.start_due(MAX_STARTS, now).await? {
-            tracing::info!(%run, "a run was started by its schedule");
+            self.trace(&run, "a run was started by its schedule").await?;
         }
         for run in store.tend_events(now).await? {
-            tracing::info!(%run, "a run was started, since events are missing");
+            self.trace(&run, "a run was started, since events are missing").await?;
         }
         let mut snapshot = store.snapshot(MAX_READY, now).await?;
         // An agent whose stream has broken keeps what it holds until it dials again or its session expires, but new work
@@ -134,6 +134,22 @@ impl Reconcile {
         self.give_way(&snapshot, yields);
         self.split(&snapshot);
         Ok(())
+    }
+
+    /// A run that started by itself is a trace of its own.
+    async fn trace(&self, run: &RunName, why: &'static str) -> Result<(), Error> {
+        let span = tracing::info_span!(parent: None, "start", %run);
+        let own = traces::traceparent(&span);
+        if own.is_none() {
+            let made = format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..));
+            traces::adopt(&span, &made);
+            self.context.store.trace_run(run, &made).await?;
+        }
+        span.in_scope(|| tracing::info!("{why}"));
+        match own {
+            Some(own) => self.context.store.trace_run(run, &own).await,
+            None => Ok(()),
+        }
     }
 
     /// Has agents receive from queues that nobody receives from.

@@ -103,6 +103,9 @@ pub trait Store: Send + Sync + 'static {
     /// run or is counted as skipped. Costs a read when nothing is due.
     async fn start_due(&self, limit: u32, now: Timestamp) -> Result<Vec<RunName>, Error>;
 
+    /// Gives a run that started by itself its W3C trace context. One that has one keeps it.
+    async fn trace_run(&self, run: &RunName, traceparent: &str) -> Result<(), Error>;
+
     /// One run; `number` `None` means the newest, and of a run of events only when there is no other.
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
 

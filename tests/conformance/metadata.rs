@@ -247,6 +247,7 @@ impl Place<'_> {
             uploads: Vec::new(),
             careful: false,
             traceparent: String::new(),
+            trace_links: Vec::new(),
             work: Work::Range { range: KeyRange::default(), cursor: None },
         };
         let sides = Sides {

@@ -96,3 +96,25 @@ async fn no_secret_leaves_the_agent() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_search_at_the_end_of_every_test_would_find_a_secret() {
+    let (mut world, folder) = world(Times::short()).await;
+    // As a program would that prints its configuration: in the middle of a line, far into a file.
+    let line = format!("{}secret_access_key={}, and more\n", "x".repeat(100_000), CHINA.1);
+    for place in ["server.log", "data/s3sync.db-copy", "report.json"] {
+        let path = folder.path().join(place);
+        let before = std::fs::read(&path).unwrap_or_default();
+        std::fs::write(&path, [&before[..], line.as_bytes()].concat()).unwrap();
+        let secrets = [WEST_READ.1.to_owned(), CHINA.1.to_owned()];
+        let found = s3sync_tests::secrets::found(folder.path(), &secrets).unwrap();
+        assert_eq!(found, [path.display().to_string()]);
+        std::fs::write(&path, before).unwrap();
+    }
+    world.stop_server().await.unwrap();
+    std::fs::write(folder.path().join("server.log"), line).unwrap();
+    let dropped = tokio::spawn(async move { drop(world) });
+    let told = dropped.await.unwrap_err().into_panic();
+    let told = told.downcast_ref::<String>().unwrap();
+    assert!(told.contains("server.log") && !told.contains(CHINA.1), "{told}");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use s3sync_lab::{Fault, Faults, Rule, When};
+use s3sync_lab::{Fault, Faults, Object, QueueConfig, Rule, When};
 use s3sync_proto::model::RunState;
 use s3sync_tests::collector::{Collector, Protocol, Trace};
 use s3sync_tests::objects;
@@ -88,6 +88,9 @@ async fn run_is_one_trace(protocol: Protocol, keys: bool) {
     let call = trace.named("s3sync.v1.JobService/RunJob")[0];
     assert_eq!(call.attributes["rpc.method"], "RunJob");
     assert_eq!(call.attributes["rpc.service"], "s3sync.v1.JobService");
+    let secrets = [WEST_READ.1, CHINA.1].map(str::to_owned);
+    assert!(!collector.holds(&secrets));
+    assert!(collector.holds(&["RunJob".to_owned()]), "the search finds what is there");
     // A key is nowhere else either.
     let told = format!("{:?}", collector.spans());
     assert_eq!(told.contains("folder/"), keys, "{told}");
@@ -174,6 +177,93 @@ async fn a_server_that_is_killed_in_mid_run_does_not_tear_the_trace() {
         lease.process == rest.named("s3sync.v1.JobService/RunJob")[0].process
     });
     assert!(went_on, "work that was leased before the restart went on after it: {rest:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_events_way_from_the_queue_to_the_object_in_place_is_a_trace() {
+    let (mut world, _folder, collector) = traced(Protocol::Grpc, &[]).await;
+    let _queues = world.start_queue(QueueConfig::new("media-events")).await.unwrap();
+    world.apply_job_with_events("media-events", "").await.unwrap();
+    world.start_west("us-1").unwrap();
+    world.start_china("cn-1").unwrap();
+    let (west, china) = (world.side("usw2"), world.side("cnn1"));
+    west.change(SOURCE, "srcfolder/k", Some(Object::new("told by an event")));
+    until("it is copied", RUN_BOUND, || {
+        let copy = china.object(CHINA_DESTINATION, "destfolder/k");
+        std::future::ready(if copy.is_some() { Ok(()) } else { Err("not there") })
+    })
+    .await;
+    stop(&mut world).await;
+
+    let trace = collector.trace_of("receive media-events");
+    let root = trace.root().unwrap();
+    assert_eq!(
+        (root.name.as_str(), root.attributes["messaging.system"].as_str()),
+        ("receive media-events", "aws_sqs")
+    );
+    let put = trace.named("S3/PutObject")[0];
+    let expected = ["S3/PutObject", "key", "assignment", "lease", "events", "receive media-events"];
+    assert_eq!(trace.path(put), expected);
+    let agent = |name: &str| {
+        trace.named(name).into_iter().map(|span| span.process.clone()).collect::<BTreeSet<_>>()
+    };
+    assert!(agent("assignment").contains(&put.process), "{trace:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_events_of_one_work_are_linked_and_a_scheduled_run_is_a_trace_of_its_own() {
+    let (mut world, _folder, collector) = traced(Protocol::Grpc, &[]).await;
+    let queues = world.start_queue(QueueConfig::new("media-events")).await.unwrap();
+    let every = "schedule: { every: 12h, at_start: true }\n";
+    world.apply_job_with_events("media-events", every).await.unwrap();
+    let west = world.side("usw2");
+    // Only who receives is there at first; the keys wait for one who can copy.
+    let both = [("usw2", WEST_READ), ("cnn1", CHINA)];
+    world.start_west("us-1").unwrap();
+    for number in 0..3 {
+        west.change(SOURCE, &format!("srcfolder/{number}"), Some(Object::new("x")));
+        until("it is told", RUN_BOUND, || {
+            let waiting = queues.messages("media-events").len();
+            std::future::ready(if waiting == 0 { Ok(()) } else { Err(waiting) })
+        })
+        .await;
+    }
+    world.start_agent("cn-1", "cn-north-1", &both, "").unwrap();
+    until("all are copied", RUN_BOUND, || {
+        let objects = world.side("cnn1").objects(CHINA_DESTINATION).len();
+        std::future::ready(if objects == 3 { Ok(()) } else { Err(objects) })
+    })
+    .await;
+    until("the scan has ended", RUN_BOUND, || async {
+        let run = world.client().unwrap().get_run(&super::media(), None).await.unwrap();
+        if run.state == RunState::Succeeded { Ok(()) } else { Err(run) }
+    })
+    .await;
+    stop(&mut world).await;
+
+    let spans = collector.spans();
+    let receives: BTreeSet<_> = spans
+        .iter()
+        .filter(|span| span.name == "receive media-events")
+        .map(|span| span.trace.clone())
+        .collect();
+    assert_eq!(receives.len(), 3, "each was received by itself");
+    let linked = spans.iter().find(|span| span.name == "assignment" && !span.links.is_empty());
+    let linked = linked.expect("the work of several events");
+    let others: BTreeSet<_> = spans
+        .iter()
+        .filter(|span| linked.links.contains(&span.id))
+        .map(|span| (span.name.as_str(), span.trace.clone()))
+        .collect();
+    assert!(!others.is_empty());
+    for (name, trace) in others {
+        assert_eq!(name, "events");
+        assert!(receives.contains(&trace) && trace != linked.trace);
+    }
+    let scan = collector.trace_of("start");
+    assert_eq!(scan.root().unwrap().name, "start");
+    let list = scan.named("S3/ListObjectsV2")[0];
+    assert_eq!(scan.path(list), ["S3/ListObjectsV2", "assignment", "lease", "start"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

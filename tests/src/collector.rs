@@ -115,6 +115,12 @@ impl Collector {
         .into()
     }
 
+    /// Whether a span that came has one of the secrets in it.
+    #[must_use]
+    pub fn holds(&self, secrets: &[String]) -> bool {
+        crate::secrets::holds(format!("{:?}", self.spans()).as_bytes(), secrets)
+    }
+
     /// All spans, in the order they came.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod objects;
 pub mod process;
 pub mod rounds;
+pub mod secrets;
 pub mod wait;
 pub mod world;
 pub mod writers;

@@ -14,6 +14,7 @@ use s3sync_lab::{Endpoint, EndpointConfig, Lab, Notification, QueueConfig, Queue
 use s3sync_proto::client::{ApiClient, ConnectOptions};
 
 use crate::process::Process;
+use crate::secrets;
 use crate::wait::until;
 
 /// Key of the agent outside China, for its own side.
@@ -54,6 +55,8 @@ pub struct World {
     times: Times,
     /// Variables in the environment of every program.
     environment: Vec<(String, String)>,
+    /// Secret keys that were given to agents: nothing that programs write may hold one.
+    secrets: Vec<String>,
     port: u16,
     server: Option<Process>,
     agents: BTreeMap<String, Process>,
@@ -109,8 +112,9 @@ impl World {
     ) -> anyhow::Result<Self> {
         let lab = Lab::start(sides).await?;
         let (folder, program) = (folder.to_owned(), program.to_owned());
-        let (environment, agents) = (Vec::new(), BTreeMap::new());
-        Ok(Self { folder, program, lab, times, environment, port: 0, server: None, agents })
+        let secrets = [WEST, WEST_READ, CHINA].map(|(_, secret)| secret.to_owned()).into();
+        let (environment, agents, server) = (Vec::new(), BTreeMap::new(), None);
+        Ok(Self { folder, program, lab, times, environment, secrets, port: 0, server, agents })
     }
 
     /// Variables in the environment of every program that is started from now on.
@@ -248,6 +252,7 @@ impl World {
             self.url()
         );
         for (endpoint, (key, secret)) in endpoints {
+            self.secrets.push((*secret).to_owned());
             write!(
                 text,
                 "\n[endpoints.{endpoint}]\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\n"
@@ -309,8 +314,12 @@ impl World {
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .stdin(std::process::Stdio::null())
-            .output();
-        Ok(output.await?)
+            .output()
+            .await?;
+        let shown = [output.stdout.as_slice(), &output.stderr];
+        let told = shown.into_iter().any(|bytes| secrets::holds(bytes, &self.secrets));
+        ensure!(!told, "s3syncctl {arguments:?} printed a secret");
+        Ok(output)
     }
 
     /// Runs `s3syncctl`, which must succeed; returns what it printed.
@@ -392,5 +401,17 @@ impl World {
             text.push_str(&String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()));
         }
         text
+    }
+}
+
+/// Whatever a test is about: at its end no log, no database and no report holds a secret of the lab.
+impl Drop for World {
+    fn drop(&mut self) {
+        // A test that failed already says what it has to say; a folder that is gone has nothing to be searched.
+        if std::thread::panicking() || !self.folder.exists() {
+            return;
+        }
+        let found = secrets::found(&self.folder, &self.secrets).expect("the folder can be read");
+        assert!(found.is_empty(), "these hold a secret: {found:?}");
     }
 }

@@ -5,10 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use s3sync_proto::model::{News, QueueState, Watch, WorkError};
+use s3sync_proto::model::{Name, News, QueueState, Watch, WorkError};
+use s3sync_telemetry::traces;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, Span, debug, info, warn};
 
 use super::inbox::Inbox;
 use crate::clock;
@@ -49,6 +50,19 @@ impl From<Lost> for End {
     }
 }
 
+/// What may be deleted once it is told.
+#[derive(Default)]
+struct Done {
+    receipts: Vec<String>,
+    span: Option<Span>,
+}
+
+impl Done {
+    fn span(&self) -> Span {
+        self.span.clone().unwrap_or_else(Span::none)
+    }
+}
+
 /// What happened.
 enum Happening {
     Received(Result<Vec<Received>, Error>),
@@ -62,7 +76,7 @@ enum Happening {
 /// Follows a queue until it is lost or let go of.
 pub async fn follow(watch: Watch, queue: Arc<dyn Queue>, desk: Arc<dyn WatchDesk>, orders: Orders) {
     info!(queue = %watch.queue, "receiving");
-    let mut follower = Follower::new(Arc::clone(&queue));
+    let mut follower = Follower::new(Arc::clone(&queue), watch.queue.clone());
     let end = follower.run(&*desk, &orders).await;
     let error = match end {
         End::Lost => {
@@ -82,6 +96,9 @@ pub async fn follow(watch: Watch, queue: Arc<dyn Queue>, desk: Arc<dyn WatchDesk
 
 struct Follower {
     queue: Arc<dyn Queue>,
+    name: Name,
+    /// Of what was received and is not told yet.
+    span: Option<Span>,
     inbox: Inbox,
     /// How the queue stands, as it was last seen.
     state: Option<QueueState>,
@@ -93,9 +110,11 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(queue: Arc<dyn Queue>) -> Self {
+    fn new(queue: Arc<dyn Queue>, name: Name) -> Self {
         Self {
             queue,
+            name,
+            span: None,
             inbox: Inbox::default(),
             state: None,
             untold: false,
@@ -118,7 +137,7 @@ impl Follower {
         let mut looking = pin!(Some(queue.state()));
         let mut next_look = Instant::now() + STATE_EVERY;
         let mut next_extension = Instant::now() + EXTEND_EVERY;
-        let mut done = Vec::new();
+        let mut done = Done::default();
         let mut pause: Option<Duration> = None;
         loop {
             if receiving.is_none() && self.inbox.room() >= MAX_BATCH && self.state.is_some() {
@@ -131,10 +150,10 @@ impl Follower {
                 }));
             }
             if telling.is_none()
-                && let Some((news, receipts)) = self.news()
+                && let Some((news, when_told)) = self.news()
             {
-                done = receipts;
-                telling.set(Some(desk.tell(news)));
+                done = when_told;
+                telling.set(Some(desk.tell(news).instrument(done.span())));
             }
             if looking.is_none() && Instant::now() >= next_look {
                 next_look = Instant::now() + STATE_EVERY;
@@ -154,7 +173,7 @@ impl Follower {
                 Happening::Stopped => {
                     // What the server is about to record need not come again.
                     let told = timeout(LAST_WORD, some(telling.as_mut()));
-                    if !done.is_empty() && matches!(told.await, Ok(Ok(()))) {
+                    if !done.receipts.is_empty() && matches!(told.await, Ok(Ok(()))) {
                         self.delete(std::mem::take(&mut done)).await;
                     }
                     return Ok(End::Stopped);
@@ -182,7 +201,7 @@ impl Follower {
     }
 
     /// What to tell the server next, and the messages that may be deleted when it is on its disk.
-    fn news(&mut self) -> Option<(News, Vec<String>)> {
+    fn news(&mut self) -> Option<(News, Done)> {
         let batch = self.inbox.next();
         if batch.is_none() && !self.untold {
             return None;
@@ -192,7 +211,9 @@ impl Follower {
             let oldest_sent = self.inbox.oldest_sent();
             batch.news.state = self.state.clone().map(|state| QueueState { oldest_sent, ..state });
         }
-        Some((batch.news, batch.done))
+        let span = if self.inbox.is_told() { self.span.take() } else { self.span.clone() };
+        batch.news.traceparent = span.as_ref().and_then(traces::traceparent).unwrap_or_default();
+        Some((batch.news, Done { receipts: batch.done, span }))
     }
 
     /// Returns how long to wait before the next receive.
@@ -203,6 +224,9 @@ impl Follower {
         match received {
             Ok(messages) => {
                 self.errors = 0;
+                if !messages.is_empty() && self.span.is_none() {
+                    self.span = Some(self::span(&self.name));
+                }
                 let redriven =
                     self.state.as_ref().is_some_and(|state| state.max_receives.is_some());
                 let until = self.began.elapsed() + HIDDEN;
@@ -252,13 +276,15 @@ impl Follower {
     }
 
     /// Deletes messages beside everything else, at most so many requests at once.
-    async fn delete(&mut self, receipts: Vec<String>) {
+    async fn delete(&mut self, done: Done) {
+        let (receipts, span) = (&done.receipts, done.span());
         for chunk in receipts.chunks(MAX_BATCH) {
             while self.deletes.len() >= MAX_DELETES {
                 let Some(deleted) = self.deletes.join_next().await else { break };
                 self.inbox.forget(&deleted.unwrap_or_default());
             }
-            self.deletes.spawn(delete(Arc::clone(&self.queue), chunk.to_vec()));
+            let delete = delete(Arc::clone(&self.queue), chunk.to_vec());
+            self.deletes.spawn(delete.instrument(span.clone()));
         }
     }
 
@@ -289,6 +315,21 @@ impl Follower {
             }
         }
     }
+}
+
+/// The span of what is received, until it is deleted from the queue. An event's way begins with it
+/// (<https://opentelemetry.io/docs/specs/semconv/messaging/sqs/>).
+fn span(queue: &Name) -> Span {
+    tracing::info_span!(
+        parent: None,
+        "receive",
+        otel.kind = "consumer",
+        otel.name = %format_args!("receive {queue}"),
+        messaging.system = "aws_sqs",
+        messaging.operation.name = "receive",
+        messaging.operation.type = "receive",
+        messaging.destination.name = %queue,
+    )
 }
 
 /// Waits for a future that may not be there; then for ever.

@@ -107,6 +107,11 @@ impl Inbox {
         (batch.news.messages > 0 || !batch.news.events.is_empty()).then_some(batch)
     }
 
+    /// Whether all that was received was handed out to be told.
+    pub(super) fn is_told(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// When the oldest message of the newest receive was sent.
     pub(super) fn oldest_sent(&self) -> Option<Timestamp> {
         self.oldest_sent

@@ -130,6 +130,7 @@ impl Bench {
             uploads,
             careful: self.careful,
             traceparent: String::new(),
+            trace_links: Vec::new(),
             work,
         }
     }

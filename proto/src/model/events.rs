@@ -53,6 +53,8 @@ pub struct News {
     pub unreadable: Vec<UnreadableMessage>,
     /// How the queue stands; `None`: not looked at.
     pub state: Option<QueueState>,
+    /// W3C trace context of what was received; may be empty.
+    pub traceparent: String,
 }
 
 /// An object that may have changed. Only a hint of where to look.

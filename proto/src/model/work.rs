@@ -194,14 +194,18 @@ pub struct Assignment {
     pub filter: Filter,
     /// Uploads an earlier holder may have left open on keys of this work.
     pub uploads: Vec<Upload>,
-    /// W3C trace context of the run; may be empty.
+    /// W3C trace context of the run, or of the events that the work is for; may be empty.
     pub traceparent: String,
+    /// W3C trace contexts of what else led to the work; at most [`MAX_TRACE_LINKS`].
+    pub trace_links: Vec<String>,
     /// Keys are worked on one at a time, each named by a [`Suspicion`] before.
     pub careful: bool,
     /// What to do.
     pub work: Work,
 }
 
+/// Most [`Assignment::trace_links`].
+pub const MAX_TRACE_LINKS: usize = 32;
 /// Most keys of one key work: few enough that a slow one keeps little waiting.
 pub const MAX_KEYS_PER_WORK: usize = 1_000;
 /// Most bytes of all keys of one key work; an assignment must fit in a message of a session.

@@ -45,6 +45,7 @@ pub(super) fn batch(batch: agent_pb::EventBatch) -> Result<EventBatch, Invalid> 
         ignored,
         unreadable,
         state,
+        traceparent,
     } = batch;
     let mut problems = Problems::default();
     let bounds = [
@@ -73,7 +74,7 @@ pub(super) fn batch(batch: agent_pb::EventBatch) -> Result<EventBatch, Invalid> 
     problems.finish(events.map(|events| EventBatch {
         sequence,
         held: Held { id: assignment_id, epoch },
-        news: News { events, messages, ignored, unreadable, state },
+        news: News { events, messages, ignored, unreadable, state, traceparent },
     }))
 }
 
@@ -98,7 +99,7 @@ fn event(at: &str, event: agent_pb::ObjectEvent, problems: &mut Problems) -> Opt
 
 pub(super) fn batch_to(batch: EventBatch) -> agent_pb::EventBatch {
     let EventBatch { sequence, held, news } = batch;
-    let News { events, messages, ignored, unreadable, state } = news;
+    let News { events, messages, ignored, unreadable, state, traceparent } = news;
     agent_pb::EventBatch {
         sequence,
         assignment_id: held.id,
@@ -108,6 +109,7 @@ pub(super) fn batch_to(batch: EventBatch) -> agent_pb::EventBatch {
         ignored: int64(ignored),
         unreadable: unreadable.into_iter().map(unreadable_to).collect(),
         state: state.map(state_to),
+        traceparent,
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from
 use crate::model::{
     Ack, Assignment, BucketFacts, Extras, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
     MAX_DELETE_SAMPLES, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
-    MAX_PARTS, Outcome, Share, Shares, SplitProposal, State, Suspicion, ToAgent, Upload,
-    UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    MAX_PARTS, MAX_TRACE_LINKS, Outcome, Share, Shares, SplitProposal, State, Suspicion, ToAgent,
+    Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -358,6 +358,7 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         filter,
         uploads,
         traceparent,
+        trace_links,
         careful,
         work,
     } = message;
@@ -368,11 +369,8 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         job::destination("destination", destination.unwrap_or_default(), &mut problems);
     let source_endpoint =
         endpoint::spec(source_endpoint.unwrap_or_default(), "source_endpoint", &mut problems);
-    let destination_endpoint = endpoint::spec(
-        destination_endpoint.unwrap_or_default(),
-        "destination_endpoint",
-        &mut problems,
-    );
+    let other = destination_endpoint.unwrap_or_default();
+    let destination_endpoint = endpoint::spec(other, "destination_endpoint", &mut problems);
     let source_facts = facts("source_facts", source_facts, &mut problems);
     let destination_facts = facts("destination_facts", destination_facts, &mut problems);
     let compare = job::compare(compare, &mut problems);
@@ -383,6 +381,9 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
         .map(|(index, one)| upload(&format!("uploads[{index}]"), one, &mut problems))
         .collect();
     let work = self::work(work, &mut problems);
+    if trace_links.len() > MAX_TRACE_LINKS {
+        problems.add("trace_links", format!("are more than {MAX_TRACE_LINKS}"));
+    }
     let slice = |work: &Work| matches!(work, Work::Range { .. } | Work::Delete(_));
     if careful && work.as_ref().is_some_and(|work| !slice(work)) {
         problems.add("careful", "is set, and the work is no range");
@@ -401,12 +402,12 @@ pub(super) fn assignment(message: pb::Assignment) -> Result<Assignment, Invalid>
             filter,
             uploads: uploads.into_iter().collect::<Option<_>>()?,
             traceparent,
+            trace_links,
             careful,
             work: work?,
         })
     };
-    let assignment = assignment();
-    problems.finish(assignment)
+    problems.finish(assignment())
 }
 
 fn facts(

@@ -206,6 +206,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         filter,
         uploads,
         traceparent,
+        trace_links,
         careful,
         work,
     } = assignment;
@@ -241,6 +242,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         filter: Some(job::filter_to(filter)),
         uploads: uploads.into_iter().map(upload).collect(),
         traceparent,
+        trace_links,
         careful,
         work: Some(work),
     }

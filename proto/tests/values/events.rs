@@ -63,13 +63,15 @@ fn state() -> impl Strategy<Value = QueueState> {
 }
 
 pub(super) fn batch() -> impl Strategy<Value = EventBatch> {
-    let news = (vec(event(), 0..4), COUNTS, COUNTS, vec(unreadable(), 0..3), of(state())).prop_map(
-        |(events, messages, ignored, unreadable, state)| News {
+    let said = (vec(event(), 0..4), vec(unreadable(), 0..3), of(state()), text());
+    let news = (said, COUNTS, COUNTS).prop_map(
+        |((events, unreadable, state, traceparent), messages, ignored)| News {
             events,
             messages,
             ignored,
             unreadable,
             state,
+            traceparent,
         },
     );
     (any::<u64>(), held(), news).prop_map(|(sequence, held, news)| EventBatch {

@@ -17,8 +17,8 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
-use super::Context;
 use super::status::{refused, stopping};
+use super::{Context, trace};
 use crate::session::{End, Handle};
 use crate::store::{Error, OpenSession, SessionId};
 
@@ -227,9 +227,11 @@ impl Session {
                 let learned = store.learn(facts).await.map(|()| Verdict::Applied);
                 self.answer(sequence, learned).await
             }
-            FromAgent::Events(batch) => {
+            FromAgent::Events(mut batch) => {
                 let sequence = batch.sequence;
-                self.answer(sequence, store.take_events(batch, now).await).await
+                let span = trace::events(&mut batch.news);
+                let taken = store.take_events(batch, now).instrument(span).await;
+                self.answer(sequence, taken).await
             }
             FromAgent::Refusal { held, error } => {
                 store.refuse(held, &self.agent, &error, now).await.map(drop).map_err(refused)

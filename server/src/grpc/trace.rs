@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context as Poller, Poll};
 
 use http::{Request, Response};
+use s3sync_proto::model::News;
 use s3sync_telemetry::traces;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -101,6 +102,28 @@ pub(super) fn traceparent(metadata: &MetadataMap) -> String {
         Some(text) => text.to_owned(),
         None => new_traceparent(),
     }
+}
+
+/// The span of what an agent tells of a queue. Keys that are marked by it go on with its trace.
+pub(super) fn events(news: &mut News) -> Span {
+    if !is_valid(&news.traceparent) {
+        news.traceparent.clear();
+    }
+    if news.events.is_empty() {
+        return Span::none();
+    }
+    let span = tracing::info_span!(
+        parent: None,
+        "events",
+        otel.kind = "consumer",
+        messaging.batch.message_count = news.messages,
+        events = news.events.len(),
+    );
+    traces::adopt(&span, &news.traceparent);
+    if let Some(own) = traces::traceparent(&span) {
+        news.traceparent = own;
+    }
+    span
 }
 
 /// A new trace, without any span yet.

@@ -22,6 +22,7 @@ mod runs;
 mod schedules;
 mod sessions;
 mod suspects;
+mod traces;
 mod view;
 mod work;
 
@@ -131,6 +132,9 @@ const CASES: &[Case] = &[
     ("how events and queues stand is told", |b| Box::pin(events::told(b))),
     ("after too long a silence a scan looks at everything", |b| Box::pin(events::silence(b))),
     ("what a cancelled run of events drops is made up for", |b| Box::pin(events::cancelled(b))),
+    ("a run that started by itself is traced once", |b| Box::pin(traces::of_a_run(b))),
+    ("a key goes on with the trace of its newest event", |b| Box::pin(traces::of_events(b))),
+    ("an event without a trace has none", |b| Box::pin(traces::of_none(b))),
     ("two jobs follow one queue", |b| Box::pin(events::follows_two(b))),
     ("what a guard passes is deleted, once", |b| Box::pin(deletes::passed(b))),
     ("what a guard does not pass waits for an approval of it", |b| Box::pin(deletes::asks(b))),

@@ -222,6 +222,11 @@ impl Store for Sqlite {
         self.write(move |db| schedules::start(db, limit, now)).await
     }
 
+    async fn trace_run(&self, run: &RunName, traceparent: &str) -> Result<(), Error> {
+        let (run, traceparent) = (run.clone(), traceparent.to_owned());
+        self.write(move |db| schedules::trace(db, &run, &traceparent)).await
+    }
+
     async fn pause_run(&self, run: &RunName, why: &str) -> Result<Run, Error> {
         let (run, why) = (run.clone(), why.to_owned());
         self.write(move |db| pause::pause(db, &run, &why)).await

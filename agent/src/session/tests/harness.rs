@@ -400,6 +400,7 @@ pub(super) fn assignment(held: Held) -> Assignment {
         uploads: Vec::new(),
         careful: false,
         traceparent: String::new(),
+        trace_links: Vec::new(),
         work: Work::Range { range: KeyRange { after: None, until: None }, cursor: None },
     }
 }

@@ -423,6 +423,7 @@ pub(super) async fn told(mut bench: Bench) {
         ignored: 1,
         unreadable: vec![rubbish; 12],
         state: Some(state.clone()),
+        ..News::default()
     };
     let batch = EventBatch { sequence: 2, held: watch.held, news };
     assert_eq!(bench.store.take_events(batch, bench.now).await.unwrap(), Verdict::Applied);

@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EventBatch, JobSpec, Key, Location, Name, ObjectEvent, RunName, RunState, Timestamp, Trigger,
-    Verdict,
+    EventBatch, JobSpec, Key, Location, Name, News, RunName, RunState, Timestamp, Trigger, Verdict,
 };
 
 use super::row::{blob, int, name, parse, touch_run, uint, word};
@@ -32,6 +31,8 @@ struct Mark<'a> {
     /// When the oldest of its events was sent.
     since: Timestamp,
     sequencer: &'a str,
+    /// The trace of its newest event.
+    traceparent: Option<&'a str>,
 }
 
 /// A job was put: it follows the queue it names now. Runs of events go on by the new settings.
@@ -128,7 +129,7 @@ pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result
     for follower in followers(db, &queue)? {
         // It was checked when the job was put.
         let Ok(listener) = Listener::new(&follower.spec) else { continue };
-        listen(db, &follower, &listener, &news.events, &mut heard, now)?;
+        listen(db, &follower, &listener, &news, &mut heard, now)?;
     }
     let events = heard.iter().filter(|heard| **heard).count() as u64;
     let unmatched = heard.len() as u64 - events;
@@ -142,20 +143,21 @@ fn listen(
     db: &Connection,
     follower: &Follower,
     listener: &Listener,
-    events: &[ObjectEvent],
+    news: &News,
     heard: &mut [bool],
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut marks: BTreeMap<Key, Mark<'_>> = BTreeMap::new();
     let mut lost: Vec<Key> = Vec::new();
-    for (event, heard) in events.iter().zip(heard) {
+    let traceparent = Some(news.traceparent.as_str()).filter(|text| !text.is_empty());
+    for (event, heard) in news.events.iter().zip(heard) {
         match listener.hears(event) {
             Meaning::None => continue,
             Meaning::Lost(key) => lost.push(key),
             Meaning::Look(key) => {
                 // A clock of SQS that is ahead would make the lag negative.
                 let since = event.sent.unwrap_or(now).min(now);
-                let mark = Mark { since, sequencer: &event.sequencer };
+                let mark = Mark { since, sequencer: &event.sequencer, traceparent };
                 let oldest = marks.get(&key).map_or(since, |known| known.since.min(since));
                 marks.insert(key, Mark { since: oldest, ..mark });
             }
@@ -219,14 +221,17 @@ fn mark(
     now: Timestamp,
 ) -> Result<(), Error> {
     let mut statement = db.prepare_cached(
-        "INSERT INTO pending_keys (pool, key, first, latest, not_before, sequencer) VALUES (?1, ?2, ?3, ?3, ?4, ?5)
-         ON CONFLICT (pool, key) DO UPDATE SET generation = generation + 1, latest = ?3, sequencer = ?5
+        "INSERT INTO pending_keys (pool, key, first, latest, not_before, sequencer, traceparent)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
+         ON CONFLICT (pool, key) DO UPDATE
+         SET generation = generation + 1, latest = ?3, sequencer = ?5, traceparent = ?6
          RETURNING generation",
     )?;
     let mut more = 0;
     for (key, mark) in marks {
-        let arguments =
-            params![pool, key.as_bytes(), mark.since.as_micros(), now.as_micros(), mark.sequencer];
+        let Mark { since, sequencer, traceparent } = mark;
+        let (since, now) = (since.as_micros(), now.as_micros());
+        let arguments = params![pool, key.as_bytes(), since, now, sequencer, traceparent];
         let generation: i64 = statement.query_row(arguments, |row| row.get(0))?;
         more += i64::from(generation == 1);
     }
@@ -346,8 +351,9 @@ fn heir_pool(
 fn hand_over(db: &Connection, pool: i64, to: Option<i64>) -> Result<(), Error> {
     if let Some(to) = to {
         db.execute(
-            "INSERT INTO pending_keys (pool, key, generation, lost, attempts, first, latest, not_before, sequencer)
-             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer FROM pending_keys
+            "INSERT INTO pending_keys (pool, key, generation, lost, attempts, first, latest, not_before, sequencer,
+                                       traceparent)
+             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer, traceparent FROM pending_keys
              WHERE pool = ?1 AND work IS NULL
              ON CONFLICT (pool, key) DO UPDATE SET generation = generation + 1, first = MIN(first, excluded.first)",
             [pool, to],

@@ -5,8 +5,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    Counters, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Timestamp,
-    WorkReport,
+    Counters, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK,
+    MAX_TRACE_LINKS, Timestamp, WorkReport,
 };
 
 use super::report::{count, fail_keys, forget};
@@ -87,6 +87,17 @@ pub(super) fn take(
         .execute(params![pool, key.as_bytes(), work])?;
     }
     Ok(keys)
+}
+
+/// Traces of the events that a work's keys were marked by, the oldest first.
+pub(super) fn traces(db: &Connection, work: i64) -> Result<Vec<String>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT traceparent FROM pending_keys WHERE work = ?1 AND traceparent IS NOT NULL
+         GROUP BY traceparent ORDER BY MIN(latest), traceparent LIMIT ?2",
+    )?;
+    let most = int(MAX_TRACE_LINKS as u64 + 1);
+    let rows = statement.query_map([work, most], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Free keys that are due, as many as one work may have, those that wait longest first; ascending.

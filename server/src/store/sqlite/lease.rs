@@ -286,6 +286,10 @@ fn assignment(
             keys => Work::Keys(keys),
         },
     };
+    // What was told by an event goes on as the event's trace; the run of events lasts a day, and is none.
+    let mut traces = if events { keys::traces(db, int(held.id))? } else { Vec::new() };
+    let trace_links = traces.split_off(traces.len().min(1));
+    let traceparent = traces.pop().unwrap_or(traceparent);
     db.execute(
         "UPDATE runs SET state = ?2, started = COALESCE(started, ?3), reason = '' WHERE id = ?1 AND state = ?4",
         params![run, word(RunState::Running)?, now.as_micros(), word(RunState::Pending)?],
@@ -315,6 +319,7 @@ fn assignment(
         filter: spec.filter.clone(),
         uploads: uploads(db, held)?,
         traceparent,
+        trace_links,
         careful: lost >= LOST_TOGETHER && matches!(work, Work::Range { .. } | Work::Delete(_)),
         work,
     }))

@@ -148,3 +148,12 @@ fn run(
     };
     runs::start(db, start, now).map(|run| Some(run.name))
 }
+
+/// Gives a run its trace, unless it has one.
+pub(super) fn trace(db: &Connection, run: &RunName, traceparent: &str) -> Result<(), Error> {
+    db.execute(
+        "UPDATE runs SET traceparent = ?3 WHERE job = ?1 AND number = ?2 AND traceparent = ''",
+        params![run.job.as_str(), int(run.number), traceparent],
+    )?;
+    Ok(())
+}
