@@ -73,6 +73,45 @@ pub(crate) async fn settle(
     all(rest.collect(), at_once).await.into_iter().collect()
 }
 
+/// Deletes one key that may be deleted and is not known more of. It is looked at anew, so that its delete is on the
+/// condition of what is there now.
+pub(crate) async fn named(
+    context: &Arc<Context>,
+    key: &Key,
+    unconditional: bool,
+) -> Option<Settled> {
+    let began = clock::now();
+    let there = tokio::select! {
+        biased;
+        () = context.give_up.cancelled() => return None,
+        there = copy::head(&context.destination, key) => there,
+    };
+    match there {
+        Err(failed) => Some(not_deleted(key, &failed, began)),
+        // It was deleted before, and the answer of the last request or of the last report was lost; or by somebody else. The
+        // source may have it again.
+        Ok(None) => {
+            let mut settled = bring_back(context, key).await?;
+            if settled.counters.vanished > 0 && settled.counters.extra == 0 {
+                settled.counters = Counters::default();
+            }
+            Some(settled)
+        }
+        Ok(Some(object)) => {
+            let found = Found {
+                key: key.clone(),
+                size: object.length,
+                modified: object.modified,
+                storage_class: object.attributes.storage_class.clone().unwrap_or_default(),
+                archived: object.is_archived(),
+                etag: object.etag,
+            };
+            let settled = settle(Arc::clone(context), vec![found], unconditional).boxed().await?;
+            settled.into_iter().next()
+        }
+    }
+}
+
 /// Brings in step keys that were perhaps deleted by an earlier holder, and that the source has again.
 pub(crate) async fn bring_back_all(context: Arc<Context>, keys: Vec<Key>) -> Option<Vec<Settled>> {
     let each = keys.iter().map(|key| bring_back(&context, key).boxed()).collect();

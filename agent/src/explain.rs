@@ -34,7 +34,11 @@ pub(crate) async fn explain(
     };
     let key = match &assignment.work {
         Work::Keys(keys) if keys.len() == 1 => keys[0].clone(),
-        Work::Keys(_) | Work::Range { .. } | Work::Delete(_) | Work::Reap => {
+        Work::Keys(_)
+        | Work::DeleteKeys { .. }
+        | Work::Range { .. }
+        | Work::Delete(_)
+        | Work::Reap => {
             return Err(refuse("only one key at a time is explained".to_owned()));
         }
     };

@@ -23,6 +23,7 @@ use crate::s3::ObjectStore;
 use crate::work::{Desk, Lost, Orders, Progress};
 use context::Context;
 pub use engine::{Engine, Settings};
+use range::named::Named;
 
 /// Uploads of earlier holders aborted at once.
 const ABORTS_AT_ONCE: usize = 8;
@@ -96,13 +97,13 @@ async fn work(
         Work::Range { range, .. } => range.contains(&upload.key),
         Work::Delete(work) => work.range.contains(&upload.key),
         // A key's intents move along when another takes the key, so all of them are this work's.
-        Work::Reap | Work::Keys(_) => true,
+        Work::Reap | Work::Keys(_) | Work::DeleteKeys { .. } => true,
     };
     let comes_to = |key: &Key| match &work {
         Work::Range { cursor, .. } => cursor.as_ref().is_none_or(|cursor| key > cursor),
         Work::Keys(keys) => keys.binary_search(key).is_ok(),
         // None is gone on with: what comes back is small, or copied anew.
-        Work::Delete(_) | Work::Reap => false,
+        Work::Delete(_) | Work::DeleteKeys { .. } | Work::Reap => false,
     };
     let uploads: Vec<Upload> = uploads.into_iter().filter(in_range).collect();
     let (left, rest) = copy::sort(uploads, comes_to);
@@ -115,7 +116,11 @@ async fn work(
         .await;
     match work {
         Work::Range { range, cursor } => range::run(context, range, cursor, left, orders).await,
-        Work::Keys(keys) => range::run_keys(context, keys, left, orders).await,
+        Work::Keys(keys) => range::run_keys(context, keys, left, Named::Look, orders).await,
+        Work::DeleteKeys { keys, unconditional } => {
+            let named = Named::Delete { unconditional };
+            range::run_keys(context, keys, left, named, orders).await
+        }
         Work::Delete(work) => deletes::run(context, work, orders).await,
         Work::Reap => {
             let counters = context.meter.take();
@@ -143,7 +148,7 @@ async fn errored(desk: &dyn Desk, work: &Work, error: WorkError) -> Result<Outco
     let cursor = match work {
         Work::Range { cursor, .. } => cursor.clone(),
         Work::Delete(work) => work.cursor.clone(),
-        Work::Reap | Work::Keys(_) => None,
+        Work::Reap | Work::Keys(_) | Work::DeleteKeys { .. } => None,
     };
     let outcome = Outcome::Errored(error);
     let progress = Progress {

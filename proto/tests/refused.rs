@@ -176,10 +176,19 @@ fn rules_and_bounds() {
         let deletes = pb::DeletePolicy { max_percent: Some(percent), ..Default::default() };
         job(|job| job.deletes = Some(deletes), &["deletes.max_percent: "]);
     }
-    let deletes = pb::DeletePolicy { mode: 7, max_count: Some(-1), ..Default::default() };
+    let deletes = pb::DeletePolicy {
+        mode: 7,
+        max_count: Some(-1),
+        max_per_hour: Some(-2),
+        ..Default::default()
+    };
     job(
         |job| job.deletes = Some(deletes),
-        &["deletes.policy: 7 is not", "deletes.max_count: -1 is negative"],
+        &[
+            "deletes.policy: 7 is not",
+            "deletes.max_count: -1 is negative",
+            "deletes.max_per_hour: -2 is negative",
+        ],
     );
     let limits = pb::Limits { bandwidth: -1, requests_per_second: -1 };
     job(

@@ -342,8 +342,8 @@ fn report() -> impl Strategy<Value = WorkReport> {
         work_error().prop_map(Outcome::Errored)
     ];
     let head = (any::<u64>(), held(), outcome, of(key()), of(key()));
-    let extras = (ascending(), vec(key(), 0..3))
-        .prop_map(|(deleting, samples)| Extras { deleting, samples });
+    let extras = (ascending(), vec(key(), 0..3), ascending())
+        .prop_map(|(deleting, samples, gone)| Extras { deleting, samples, gone });
     (head, counters(), vec(failure(), 0..4), extras).prop_map(
         |(head, counters, failures, extras)| {
             let (sequence, held, outcome, previous_cursor, cursor) = head;

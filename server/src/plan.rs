@@ -10,6 +10,7 @@ mod guard;
 mod needs;
 mod outcome;
 mod place;
+mod rate;
 pub mod schedule;
 pub mod setup;
 pub mod shares;
@@ -27,6 +28,7 @@ pub use guard::{
 pub use needs::needs;
 pub use outcome::{AfterError, RunSummary, after_error, final_state};
 pub use place::{Placement, place};
+pub use rate::{DEFAULT_MAX_PER_HOUR, Flow, Rate, rate};
 pub use split::{MAX_SPLIT_REQUESTS, splits};
 pub use survey::{Slice, Survey};
 pub use watch::{Watches, watch_pause, watches};

@@ -147,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Approves the deletes of a run that waits for it. [`Error::Outdated`] when what is shown now is not of this etag;
     /// [`Error::NotNow`] when it does not wait. The same approval again changes nothing.
-    async fn approve_run(&self, run: &RunName, etag: &str) -> Result<Run, Error>;
+    async fn approve_run(&self, run: &RunName, etag: &str, now: Timestamp) -> Result<Run, Error>;
 
     /// Failures of a run, of one class or of all, by destination and key, after a position, and how many keys failed in all.
     async fn failures(
@@ -423,6 +423,8 @@ pub enum WorkKind {
     Range,
     /// Named keys.
     Keys,
+    /// Named keys that are to be deleted.
+    DeleteKeys,
     /// A slice in which what the source does not have is counted.
     Count,
     /// A slice in which it is deleted.

@@ -8,6 +8,7 @@ mod copies;
 mod ctl;
 mod deletes;
 mod doors;
+mod event_deletes;
 mod events;
 mod explain;
 mod fair;

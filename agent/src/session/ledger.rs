@@ -196,7 +196,7 @@ impl Ledger {
             Work::Delete(work) => (0, work.cursor.clone()),
             Work::Reap => (0, None),
             // Events do not wait until a scan makes room.
-            Work::Keys(_) => (SPARE_KEY_WORKS, None),
+            Work::Keys(_) | Work::DeleteKeys { .. } => (SPARE_KEY_WORKS, None),
         };
         self.admit_as(assignment.held, |book| book.room(spare), |tenure| tenure.cursor = cursor)
     }

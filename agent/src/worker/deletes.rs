@@ -330,7 +330,7 @@ impl Pass {
             cursor: cursor.clone(),
             counters,
             failures: told.failures,
-            extras: Extras { deleting, samples: told.samples },
+            extras: Extras { deleting, samples: told.samples, gone: Vec::new() },
         };
         self.reported = cursor;
         self.last_report = Instant::now();

@@ -3,8 +3,9 @@
 
 pub(super) mod extra;
 mod left;
+pub(super) mod named;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::scan::frontier::{Frontier, Settled, Ticket};
 use crate::scan::merge::{Lane, Merge, Verdict};
 use crate::scan::{self, PAGE_KEYS, Page, Place};
 use crate::work::{Lost, Orders, Progress};
+use named::Named;
 
 /// How long tasks that were told to give up may take to abort what nobody can go on with. What is left open is in the
 /// server's records for the next holder.
@@ -31,6 +33,7 @@ pub(super) const GIVE_UP_WITHIN: Duration = Duration::from_secs(5);
 enum Event {
     Page(Lane, Result<Page, WorkError>),
     Key(Ticket, Option<Settled>),
+    Named(Key, Ticket, Option<Settled>),
     Reported(Result<(), Lost>),
     Cut(Option<Key>),
     Split(Result<(), Lost>),
@@ -42,6 +45,10 @@ struct Driver {
     merge: Merge,
     /// Keys to look at by name; then nothing is listed.
     named: Option<VecDeque<Key>>,
+    /// What is done about them.
+    how: Named,
+    /// Of these, those that only the destination has, and that are not reported yet.
+    gone: BTreeSet<Key>,
     frontier: Frontier,
     careful: Careful,
     /// Uploads that earlier holders left open, of keys that were not come to yet.
@@ -97,10 +104,12 @@ pub(super) async fn run_keys(
     context: Arc<Context>,
     keys: Vec<Key>,
     left: BTreeMap<Key, Left>,
+    how: Named,
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let mut driver = Driver::new(context, Merge::new(None, None));
     driver.left = left;
+    driver.how = how;
     driver.named = Some(keys.into());
     Box::pin(driver.run(orders)).await
 }
@@ -110,6 +119,8 @@ impl Driver {
         Self {
             merge,
             named: None,
+            how: Named::Look,
+            gone: BTreeSet::new(),
             frontier: Frontier::default(),
             careful: Careful::default(),
             left: BTreeMap::new(),
@@ -294,19 +305,13 @@ impl Driver {
         }
     }
 
-    fn look_at(&mut self, key: Key) {
-        let ticket = self.frontier.open(key.clone());
-        let context = Arc::clone(&self.context);
-        let left = self.left.remove(&key);
-        self.copying += 1;
-        self.spawn(
-            async move { Event::Key(ticket, copy::named::settle(&context, key, left).await) },
-        );
-    }
-
     fn take(&mut self, event: Result<Event, tokio::task::JoinError>) -> Result<(), Lost> {
         match event {
             Ok(Event::Page(lane, page)) => self.take_page(lane, page),
+            Ok(Event::Named(key, ticket, settled)) => {
+                self.copying -= 1;
+                self.take_named(key, ticket, settled);
+            }
             Ok(Event::Key(ticket, settled)) => {
                 self.copying -= 1;
                 if let Some(settled) = settled {
@@ -396,7 +401,9 @@ impl Driver {
         counters += self.context.meter.take();
         let previous_cursor = self.reported.replace(settled.cursor.clone());
         let cursor = Some(settled.cursor);
-        let extras = Extras { samples: std::mem::take(&mut self.samples), ..Extras::default() };
+        let gone = self.gone_up_to(cursor.as_ref());
+        let samples = std::mem::take(&mut self.samples);
+        let extras = Extras { samples, gone, ..Extras::default() };
         let failures = settled.failures;
         Some(Progress { outcome, previous_cursor, cursor, counters, failures, extras })
     }

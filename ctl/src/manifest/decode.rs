@@ -232,7 +232,7 @@ impl<'a> Decoder<'a> {
         let inner = self.section(
             fields,
             "deletes",
-            &["policy", "max_percent", "max_count", "unconditional"],
+            &["policy", "max_percent", "max_count", "max_per_hour", "unconditional"],
         )?;
         let mode = self.word(
             &inner,
@@ -245,6 +245,7 @@ impl<'a> Decoder<'a> {
             mode: mode.unwrap_or_default(),
             max_percent: self.parsed(&inner, "max_percent", percent),
             max_count: self.parsed(&inner, "max_count", whole_number),
+            max_per_hour: self.parsed(&inner, "max_per_hour", whole_number),
             unconditional: self.flag(&inner, "unconditional").unwrap_or_default(),
         })
     }

@@ -117,7 +117,7 @@ fn filter(filter: &Filter) -> Value {
 }
 
 fn deletes(deletes: &DeletePolicy) -> Value {
-    let DeletePolicy { mode, max_percent, max_count, unconditional } = deletes;
+    let DeletePolicy { mode, max_percent, max_count, max_per_hour, unconditional } = deletes;
     let mut fields = Map::new();
     let policy = match mode {
         DeleteMode::Keep => "keep",
@@ -126,6 +126,7 @@ fn deletes(deletes: &DeletePolicy) -> Value {
     fields.insert("policy".into(), json!(policy));
     put(&mut fields, "max_percent", max_percent.map(|percent| json!(percent)));
     put(&mut fields, "max_count", max_count.map(|count| json!(count)));
+    put(&mut fields, "max_per_hour", max_per_hour.map(|count| json!(count)));
     put(&mut fields, "unconditional", unconditional.then_some(json!(true)));
     Value::Object(fields)
 }

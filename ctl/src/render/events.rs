@@ -114,6 +114,13 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
             text.push_str(&format!(", {} of them put off", count(one.put_off)));
         }
         lines.push(line("", text));
+        if one.awaiting > 0
+            && let Some(run) = &following.run
+        {
+            let keys = count(one.awaiting);
+            let how = format!("s3syncctl run approve {}", run_label(run));
+            lines.push(line("", format!("{keys} deletes wait for an approval: {how}")));
+        }
     }
     if let Some(gap) = &following.gap {
         let scan = gap.scan.as_ref().map_or_else(
@@ -153,7 +160,13 @@ mod tests {
         };
         let mut following = Following {
             run: Some("jobs/media/runs/4".parse().unwrap()),
-            destinations: vec![Dirty { location, keys: 1_200, put_off: 2, oldest: Some(at(0)) }],
+            destinations: vec![Dirty {
+                location,
+                keys: 1_200,
+                put_off: 2,
+                oldest: Some(at(0)),
+                awaiting: 0,
+            }],
             events: 5_000,
             lost: 1,
             last_lost: Some(Key::from("a/b")),

@@ -130,6 +130,8 @@ pub struct Dirty {
     pub put_off: u64,
     /// When the oldest of their changes was told.
     pub oldest: Option<Timestamp>,
+    /// Keys beside these whose deletes wait for an approval.
+    pub awaiting: u64,
 }
 
 /// Events are missing, until a scan has looked at everything.

@@ -178,6 +178,9 @@ pub struct DeletePolicy {
     pub max_percent: Option<f64>,
     /// Above this number of keys a run waits for approval.
     pub max_count: Option<u64>,
+    /// Above this number of deletes by events within an hour, further ones wait for approval.
+    #[serde(default)]
+    pub max_per_hour: Option<u64>,
     /// Also delete where the bucket cannot do it conditionally.
     pub unconditional: bool,
 }

@@ -219,6 +219,9 @@ pub const FEATURE_DELETES: &str = "deletes";
 /// may end as a failure, and a report holds no more of those.
 pub const MAX_DELETING: usize = 500;
 
+/// Name of the feature of agents that tell which named keys are gone at the source, and delete named keys.
+pub const FEATURE_EVENT_DELETES: &str = "event-deletes";
+
 /// Name of the feature of agents that compare stored checksums and what objects carry.
 pub const FEATURE_COMPARE: &str = "compare";
 
@@ -240,6 +243,14 @@ pub enum Work {
     /// Look at these keys again, strictly ascending. At most [`MAX_KEYS_PER_WORK`], and [`MAX_KEY_BYTES_PER_WORK`] in
     /// all.
     Keys(Vec<Key>),
+    /// Delete these keys, which the source did not have; bounds as of [`Self::Keys`]. Given out only when it is on disk
+    /// that they may be.
+    DeleteKeys {
+        /// Strictly ascending.
+        keys: Vec<Key>,
+        /// Also where the bucket cannot do it conditionally.
+        unconditional: bool,
+    },
     /// Delete what the source does not have.
     Delete(DeleteWork),
 }
@@ -320,6 +331,9 @@ pub struct Extras {
     pub deleting: Vec<Key>,
     /// Some of the keys that were counted.
     pub samples: Vec<Key>,
+    /// Of named keys, all between the cursors that only the destination has; strictly ascending, at most
+    /// [`MAX_KEYS_PER_WORK`].
+    pub gone: Vec<Key>,
 }
 
 /// How an assignment stands.

@@ -349,7 +349,7 @@ pub(super) fn compare_to(mode: CompareMode) -> i32 {
 }
 
 fn deletes(deletes: &pb::DeletePolicy, problems: &mut Problems) -> DeletePolicy {
-    let pb::DeletePolicy { mode, max_percent, max_count, unconditional } = *deletes;
+    let pb::DeletePolicy { mode, max_percent, max_count, unconditional, max_per_hour } = *deletes;
     let mode = problems.choice("deletes.policy", mode, |mode| {
         Some(match mode {
             pb::DeleteMode::Unspecified | pb::DeleteMode::Keep => DeleteMode::Keep,
@@ -363,12 +363,13 @@ fn deletes(deletes: &pb::DeletePolicy, problems: &mut Problems) -> DeletePolicy 
         mode: mode.unwrap_or_default(),
         max_percent,
         max_count: max_count.map(|count| problems.count("deletes.max_count", count)),
+        max_per_hour: max_per_hour.map(|count| problems.count("deletes.max_per_hour", count)),
         unconditional,
     }
 }
 
 fn deletes_to(deletes: DeletePolicy) -> pb::DeletePolicy {
-    let DeletePolicy { mode, max_percent, max_count, unconditional } = deletes;
+    let DeletePolicy { mode, max_percent, max_count, max_per_hour, unconditional } = deletes;
     let mode = match mode {
         DeleteMode::Keep => pb::DeleteMode::Keep,
         DeleteMode::Mirror => pb::DeleteMode::Mirror,
@@ -378,6 +379,7 @@ fn deletes_to(deletes: DeletePolicy) -> pb::DeletePolicy {
         max_percent,
         max_count: max_count.map(int64),
         unconditional,
+        max_per_hour: max_per_hour.map(int64),
     }
 }
 

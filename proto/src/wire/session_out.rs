@@ -127,6 +127,7 @@ fn report_to(report: WorkReport) -> pb::WorkReport {
         error,
         deleting: keys(extras.deleting),
         extra_samples: keys(extras.samples),
+        gone: keys(extras.gone),
     }
 }
 
@@ -221,6 +222,10 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
         Work::Keys(keys) => pb::assignment::Work::Keys(pb::KeysWork {
             keys: keys.into_iter().map(Key::into_bytes).collect(),
         }),
+        Work::DeleteKeys { keys, unconditional } => {
+            let keys = keys.into_iter().map(Key::into_bytes).collect();
+            pb::assignment::Work::DeleteKeys(pb::DeleteKeysWork { keys, unconditional })
+        }
         Work::Delete(work) => pb::assignment::Work::Delete(deletes::work_to(work)),
         Work::Range { range, cursor } => pb::assignment::Work::Range(pb::RangeWork {
             after: range.after.map(Key::into_bytes),

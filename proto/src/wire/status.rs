@@ -34,13 +34,15 @@ fn optional_run(field: &str, text: &str, problems: &mut Problems) -> Option<RunN
 }
 
 fn dirty(at: &str, dirty: pb::DirtyKeys, problems: &mut Problems) -> Option<Dirty> {
-    let pb::DirtyKeys { endpoint, bucket, prefix, keys, put_off, oldest_time } = dirty;
+    let pb::DirtyKeys { endpoint, bucket, prefix, keys, put_off, oldest_time, awaiting_approval } =
+        dirty;
+    let awaiting = problems.count(&path(at, "awaiting_approval"), awaiting_approval);
     let endpoint = problems.name(&path(at, "endpoint"), &endpoint);
     let keys = problems.count(&path(at, "keys"), keys);
     let put_off = problems.count(&path(at, "put_off"), put_off);
     let oldest = problems.time(&path(at, "oldest_time"), oldest_time);
     let location = Location { endpoint: endpoint?, bucket, prefix };
-    Some(Dirty { location, keys, put_off, oldest })
+    Some(Dirty { location, keys, put_off, oldest, awaiting })
 }
 
 pub(super) fn following_to(following: Following) -> pb::Following {
@@ -61,7 +63,8 @@ pub(super) fn following_to(following: Following) -> pb::Following {
 }
 
 fn dirty_to(dirty: Dirty) -> pb::DirtyKeys {
-    let Dirty { location: Location { endpoint, bucket, prefix }, keys, put_off, oldest } = dirty;
+    let Dirty { location, keys, put_off, oldest, awaiting } = dirty;
+    let Location { endpoint, bucket, prefix } = location;
     pb::DirtyKeys {
         endpoint: endpoint.into(),
         bucket,
@@ -69,6 +72,7 @@ fn dirty_to(dirty: Dirty) -> pb::DirtyKeys {
         keys: int64(keys),
         put_off: int64(put_off),
         oldest_time: oldest.and_then(time_to),
+        awaiting_approval: int64(awaiting),
     }
 }
 

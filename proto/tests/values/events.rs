@@ -82,12 +82,15 @@ pub(super) fn batch() -> impl Strategy<Value = EventBatch> {
 }
 
 fn dirty() -> impl Strategy<Value = Dirty> {
-    (location(), COUNTS, COUNTS, of(time())).prop_map(|(location, keys, put_off, oldest)| Dirty {
-        location,
-        keys,
-        put_off,
-        oldest,
-    })
+    (location(), COUNTS, COUNTS, of(time()), COUNTS).prop_map(
+        |(location, keys, put_off, oldest, awaiting)| Dirty {
+            awaiting,
+            location,
+            keys,
+            put_off,
+            oldest,
+        },
+    )
 }
 
 pub(super) fn following() -> impl Strategy<Value = Following> {

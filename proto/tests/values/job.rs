@@ -58,11 +58,12 @@ pub(super) fn compare() -> impl Strategy<Value = CompareMode> {
 
 fn deletes() -> impl Strategy<Value = DeletePolicy> {
     let mode = prop_oneof![Just(DeleteMode::Keep), Just(DeleteMode::Mirror)];
-    (mode, of(0.0..=100.0), of(COUNTS), any::<bool>()).prop_map(
-        |(mode, max_percent, max_count, unconditional)| DeletePolicy {
+    (mode, of(0.0..=100.0), of(COUNTS), of(COUNTS), any::<bool>()).prop_map(
+        |(mode, max_percent, max_count, max_per_hour, unconditional)| DeletePolicy {
             mode,
             max_percent,
             max_count,
+            max_per_hour,
             unconditional,
         },
     )

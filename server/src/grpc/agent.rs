@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, Answer, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENTS,
-    FEATURE_KEYS, FEATURE_LIMITS, FEATURE_PLAN, FEATURE_SETUP, FailureClass, FromAgent, Held,
-    Hello, Invalid, Lease, Name, State, ToAgent, Verdict, Welcome, WorkError,
+    Ack, Answer, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
+    FEATURE_EVENT_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_LIMITS, FEATURE_PLAN,
+    FEATURE_SETUP, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent,
+    Verdict, Welcome, WorkError,
 };
 use s3sync_proto::pb::agent::v1 as pb;
 use s3sync_proto::pb::agent::v1::agent_service_server::AgentService;
@@ -37,6 +38,7 @@ const FEATURES: &[&str] = &[
     FEATURE_CAREFUL,
     FEATURE_LIMITS,
     FEATURE_SETUP,
+    FEATURE_EVENT_DELETES,
 ];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

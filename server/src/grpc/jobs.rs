@@ -272,7 +272,8 @@ impl JobService for Jobs {
             return Err(Invalid::one("etag", text).into());
         }
         let name = self.run_name(&name).await?;
-        let run = self.0.store.approve_run(&name, &etag).await.map_err(refused)?;
+        let run =
+            self.0.store.approve_run(&name, &etag, self.0.clock.now()).await.map_err(refused)?;
         tracing::info!(run = %name, etag, "the deletes of a run were approved");
         Ok(Response::new(wire::run_to(run)))
     }

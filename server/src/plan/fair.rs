@@ -89,7 +89,10 @@ pub fn yields(
         .leased
         .iter()
         // Works on named keys are short, and careful work must find what kills.
-        .filter(|leased| leased.range.kind != WorkKind::Keys && !leased.range.careful)
+        .filter(|leased| {
+            let named = matches!(leased.range.kind, WorkKind::Keys | WorkKind::DeleteKeys);
+            !named && !leased.range.careful
+        })
         .filter(|leased| !leaving(leased))
         .collect();
     let mut chosen = Vec::new();

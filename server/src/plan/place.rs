@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use s3sync_proto::model::{
-    FEATURE_CAREFUL, FEATURE_EVENTS, FEATURE_KEYS, Location, RunName, SPARE_KEY_WORKS, Verb,
+    FEATURE_CAREFUL, FEATURE_EVENT_DELETES, FEATURE_EVENTS, FEATURE_KEYS, Location, RunName,
+    SPARE_KEY_WORKS, Verb,
 };
 
 use super::fair::in_turns;
@@ -83,7 +84,7 @@ pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
 /// How many assignments an agent may hold for one more of a kind.
 fn room(session: &SessionView, kind: WorkKind) -> u32 {
     let spare = session.capacity > 0
-        && kind == WorkKind::Keys
+        && matches!(kind, WorkKind::Keys | WorkKind::DeleteKeys)
         && session.features.iter().any(|feature| feature == FEATURE_EVENTS);
     session.capacity + if spare { SPARE_KEY_WORKS } else { 0 }
 }
@@ -92,13 +93,14 @@ fn room(session: &SessionView, kind: WorkKind) -> u32 {
 pub(super) fn obstacle(session: &SessionView, range: &RangeView) -> Option<String> {
     let of_kind = match range.kind {
         WorkKind::Keys => Some(FEATURE_KEYS),
+        WorkKind::DeleteKeys => Some(FEATURE_EVENT_DELETES),
         WorkKind::Range | WorkKind::Count | WorkKind::Delete => {
             range.careful.then_some(FEATURE_CAREFUL)
         }
     };
     // Uploads are aborted in the same way whatever the work was.
     let needs = range.needs.iter().copied().chain(of_kind).filter(|_| !range.reap);
-    let deletes = range.kind == WorkKind::Delete && !range.reap;
+    let deletes = matches!(range.kind, WorkKind::Delete | WorkKind::DeleteKeys) && !range.reap;
     let all = [Verb::List, Verb::Read, Verb::Write, Verb::Delete];
     let written = if deletes { &all[..] } else { &all[..3] };
     let places =

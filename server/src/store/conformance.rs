@@ -12,6 +12,7 @@ mod cancel;
 mod catalogue;
 mod cuts;
 mod deletes;
+mod event_deletes;
 mod events;
 mod figures;
 mod history;
@@ -136,6 +137,21 @@ const CASES: &[Case] = &[
     ("a key goes on with the trace of its newest event", |b| Box::pin(traces::of_events(b))),
     ("an event without a trace has none", |b| Box::pin(traces::of_none(b))),
     ("two jobs follow one queue", |b| Box::pin(events::follows_two(b))),
+    ("a delete by an event is named before it is work", |b| {
+        Box::pin(event_deletes::named_before(b))
+    }),
+    ("a flood of deletes by events waits for a person", |b| {
+        Box::pin(event_deletes::stopped_flood(b))
+    }),
+    ("deletes by events are approved as they were shown", |b| {
+        Box::pin(event_deletes::other_shown(b))
+    }),
+    ("deletes by events wait where no scan was", |b| Box::pin(event_deletes::unscanned(b))),
+    ("events of a job that keeps delete nothing", |b| Box::pin(event_deletes::kept(b))),
+    ("a newer event comes before a delete", |b| Box::pin(event_deletes::newer_reason(b))),
+    ("what waits for a person outlives a run of events", |b| Box::pin(event_deletes::replaced(b))),
+    ("the run of events is beside the others", |b| Box::pin(event_deletes::beside_scans(b))),
+    ("a key that is gone is between the cursors", |b| Box::pin(event_deletes::odd_report(b))),
     ("what a guard passes is deleted, once", |b| Box::pin(deletes::passed(b))),
     ("what a guard does not pass waits for an approval of it", |b| Box::pin(deletes::asks(b))),
     ("a run that waits for an approval can be cancelled", |b| Box::pin(deletes::cancelled(b))),

@@ -5,6 +5,7 @@ mod audit;
 mod catalogue;
 mod commit;
 mod deletes;
+mod event_deletes;
 mod events;
 mod failures;
 mod figures;
@@ -232,9 +233,9 @@ impl Store for Sqlite {
         self.write(move |db| pause::pause(db, &run, &why)).await
     }
 
-    async fn approve_run(&self, run: &RunName, etag: &str) -> Result<Run, Error> {
+    async fn approve_run(&self, run: &RunName, etag: &str, now: Timestamp) -> Result<Run, Error> {
         let (run, etag) = (run.clone(), etag.to_owned());
-        self.write(move |db| deletes::approve(db, &run, &etag)).await
+        self.write(move |db| deletes::approve(db, &run, &etag, now)).await
     }
 
     async fn resume_run(&self, run: &RunName, now: Timestamp) -> Result<Run, Error> {

@@ -41,6 +41,8 @@ pub(super) struct Recorded {
     pub(super) lost: bool,
     /// Keys that were named, and how many were reported before.
     pub(super) suspects: Vec<(Key, u64)>,
+    /// Named keys that only the destination has.
+    pub(super) gone: Vec<Key>,
 }
 
 impl Recorder {
@@ -91,6 +93,9 @@ impl Desk for Recorder {
             let covered = progress.cursor.as_ref();
             recorded.uploads.retain(|(key, _), _| covered.map_or(!completed, |to| key > to));
             recorded.done |= completed && progress.cursor == recorded.range.until;
+            let told = |key: &Key| progress.cursor.as_ref().is_none_or(|cursor| key <= cursor);
+            assert!(progress.extras.gone.iter().all(told), "gone beyond the cursor");
+            recorded.gone.extend(progress.extras.gone);
             recorded.cursor = progress.cursor;
             recorded.counters += progress.counters;
             recorded.failures.extend(progress.failures);

@@ -79,6 +79,23 @@ async fn a_key_that_is_gone_has_vanished_and_nothing_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn which_keys_only_the_destination_has_is_told_by_name() {
+    let mut bench = Bench::new(MD5, MD5);
+    bench.filter.exclude = vec!["*.tmp".to_owned()];
+    for key in ["a", "c", "d.tmp", "e"] {
+        bench.destination.store(&format!("to/x/{key}"), "stays");
+    }
+    bench.source.store("from/b", pattern(1, 10));
+    let keys = ["a", "b", "c", "d.tmp", "e", "never"].map(Key::from).to_vec();
+    bench.hold_work(Work::Keys(keys)).await;
+    let gone = bench.desk.with(|recorded| recorded.gone.clone());
+    assert_eq!(gone, ["a", "c", "e"].map(Key::from), "what the filter leaves out is not");
+    let counters = bench.finish_run();
+    assert_eq!((counters.listed, counters.extra, counters.copied), (6, 3, 1));
+    assert_eq!(bench.destination.bodies("to/x/").len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_the_filter_leaves_out_is_not_copied() {
     let mut bench = Bench::new(MD5, MD5);
     bench.filter.min_size = 5;

@@ -3,7 +3,7 @@
 use std::io::BufRead as _;
 
 use s3sync_proto::client::ApiClient;
-use s3sync_proto::model::{DeleteReview, Run, RunState};
+use s3sync_proto::model::{DeleteReview, Run, RunState, Trigger};
 
 use super::get;
 use crate::Terminal;
@@ -21,7 +21,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let shown = client.get_run(&run.job, run.number).await?;
     let review = match &shown.deletes {
-        Some(review) if shown.state == RunState::AwaitingApproval => review,
+        // A run of events goes on while deletes of it wait.
+        Some(review)
+            if shown.state == RunState::AwaitingApproval || shown.trigger == Trigger::Events =>
+        {
+            review
+        }
         _ => {
             let text = format!(
                 "{} is {}; there is nothing to approve",

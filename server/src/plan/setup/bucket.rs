@@ -247,7 +247,9 @@ impl Look<'_> {
                     "the topic {arn} hears of changes {below}; that the queue is subscribed to it cannot be seen from here"
                 ),
             ),
-            _ => check(&name, CheckState::Ok, format!("the queue hears of changes {below}")),
+            Way::Queue | Way::EventBridge => {
+                check(&name, CheckState::Ok, format!("the queue hears of changes {below}"))
+            }
         }
     }
 

@@ -61,7 +61,7 @@ pub(super) fn statements(policy: &Value) -> &[Value] {
     match &policy["Statement"] {
         Value::Array(all) => all,
         one @ Value::Object(_) => std::slice::from_ref(one),
-        _ => &[],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => &[],
     }
 }
 

@@ -1,7 +1,5 @@
 //! Pure. What to add, as the documents and the commands that AWS takes. Each document holds what is there already.
 
-use std::fmt::Write as _;
-
 use s3sync_proto::model::{
     EndpointSpec, Notification, NotificationTarget, Notifications, SetupStep,
 };
@@ -314,11 +312,8 @@ fn queue_command(ground: &Ground<'_>, command: &str) -> String {
 }
 
 fn command_at(region: &str, server: Option<&str>, command: &str) -> String {
-    let mut text = format!("aws {command} --region {}", word(region));
-    if let Some(server) = server {
-        let _ = write!(text, " --endpoint-url {}", word(server));
-    }
-    text
+    let at = server.map(|server| format!(" --endpoint-url {}", word(server))).unwrap_or_default();
+    format!("aws {command} --region {}{at}", word(region))
 }
 
 /// A word of a command line, quoted where a shell would take it apart.

@@ -128,13 +128,17 @@ pub(super) async fn asks(bench: Bench) {
     ] {
         assert!(matches!(refused, Err(Error::NotNow { .. })), "{refused:?}");
     }
-    let wrong = bench.store.approve_run(&run.name, "0123456789abcdef").await;
+    let wrong = bench.store.approve_run(&run.name, "0123456789abcdef", bench.now).await;
     assert!(matches!(wrong, Err(Error::Outdated(_))), "{wrong:?}");
     assert_eq!(bench.run().await.state, RunState::AwaitingApproval);
     let etag = run.deletes.unwrap().etag;
-    let approved = bench.store.approve_run(&run.name, &etag).await.unwrap();
+    let approved = bench.store.approve_run(&run.name, &etag, bench.now).await.unwrap();
     assert_eq!((approved.state, approved.reason.as_str()), (RunState::Running, ""));
-    assert_eq!(bench.store.approve_run(&run.name, &etag).await.unwrap(), approved, "said twice");
+    assert_eq!(
+        bench.store.approve_run(&run.name, &etag, bench.now).await.unwrap(),
+        approved,
+        "said twice"
+    );
     for (until, named) in [(Some("m"), ["a", "b"]), (None, ["n", "o"])] {
         let (held, _) = take_deletes(&bench, session).await;
         applied(&bench, naming(held, Outcome::Checkpoint, [None, None], 0, &named)).await;
@@ -142,7 +146,7 @@ pub(super) async fn asks(bench: Bench) {
     }
     let run = bench.run().await;
     assert_eq!((run.state, counts(&run)), (RunState::Succeeded, (4, 4, 304)));
-    let late = bench.store.approve_run(&run.name, "ff").await;
+    let late = bench.store.approve_run(&run.name, "ff", bench.now).await;
     assert!(matches!(late, Err(Error::NotNow { .. })), "{late:?}");
 }
 
@@ -153,7 +157,7 @@ pub(super) async fn cancelled(bench: Bench) {
     assert_eq!(run.state, RunState::AwaitingApproval);
     let ended = bench.store.cancel_run(&run.name, bench.now).await.unwrap();
     assert_eq!((ended.state, counts(&ended)), (RunState::Cancelled, (1, 0, 301)));
-    let late = bench.store.approve_run(&run.name, &run.deletes.unwrap().etag).await;
+    let late = bench.store.approve_run(&run.name, &run.deletes.unwrap().etag, bench.now).await;
     assert!(matches!(late, Err(Error::NotNow { .. })), "{late:?}");
     bench.start().await;
     assert!(bench.run().await.deletes.is_none(), "the next run counts anew");
@@ -267,7 +271,7 @@ pub(super) async fn approved_too_many(bench: Bench) {
     scan(&bench, session, [2, 1]).await;
     let run = bench.run().await;
     let first = run.deletes.clone().unwrap().etag;
-    bench.store.approve_run(&run.name, &first).await.unwrap();
+    bench.store.approve_run(&run.name, &first, bench.now).await.unwrap();
     // The other range is at work meanwhile. It is told to let go, and may name nothing more.
     let waiting = bench.ready().await;
     one_too_many(&bench, session).await;
@@ -283,10 +287,13 @@ pub(super) async fn approved_too_many(bench: Bench) {
     let run = bench.run().await;
     assert_eq!(run.state, RunState::AwaitingApproval);
     assert!(run.reason.ends_with("there is more to delete than was approved"), "{}", run.reason);
-    let old = bench.store.approve_run(&run.name, &first).await;
+    let old = bench.store.approve_run(&run.name, &first, bench.now).await;
     assert!(matches!(old, Err(Error::Outdated(_))), "that was another count: {old:?}");
     let etag = run.deletes.unwrap().etag;
-    assert_eq!(bench.store.approve_run(&run.name, &etag).await.unwrap().state, RunState::Running);
+    assert_eq!(
+        bench.store.approve_run(&run.name, &etag, bench.now).await.unwrap().state,
+        RunState::Running
+    );
     for (until, named) in [(Some("m"), "d"), (None, "n")] {
         let (held, _) = take_deletes(&bench, session).await;
         applied(&bench, naming(held, Outcome::Checkpoint, [None, None], 0, &[named])).await;

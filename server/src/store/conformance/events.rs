@@ -66,7 +66,9 @@ pub(super) async fn tell(bench: &Bench, held: Held, keys: &[&str]) -> Verdict {
 fn keys_of(work: &Assignment) -> Vec<Key> {
     match &work.work {
         Work::Keys(keys) => keys.clone(),
-        Work::Range { .. } | Work::Delete(_) | Work::Reap => panic!("{work:?} is no key work"),
+        Work::Range { .. } | Work::DeleteKeys { .. } | Work::Delete(_) | Work::Reap => {
+            panic!("{work:?} is no key work")
+        }
     }
 }
 
@@ -209,7 +211,7 @@ pub(super) async fn beside_a_scan(bench: Bench) {
         match work.work {
             Work::Keys(_) => settle(&bench, &work).await,
             Work::Range { .. } => bench.done(work.held, Outcome::Completed, [None, None], 3).await,
-            Work::Delete(_) | Work::Reap => panic!("{work:?}"),
+            Work::DeleteKeys { .. } | Work::Delete(_) | Work::Reap => panic!("{work:?}"),
         }
     }
     let ended = bench.store.run(&scan.job, Some(scan.number)).await.unwrap();
@@ -385,7 +387,7 @@ async fn scan(bench: &Bench, session: SessionId) {
         match work.work {
             Work::Keys(_) => settle(bench, &work).await,
             Work::Range { .. } => bench.done(work.held, Outcome::Completed, [None, None], 3).await,
-            Work::Reap | Work::Delete(_) => panic!("{work:?}"),
+            Work::Reap | Work::DeleteKeys { .. } | Work::Delete(_) => panic!("{work:?}"),
         }
     }
 }

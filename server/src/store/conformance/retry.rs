@@ -31,7 +31,9 @@ fn retry_of(bench: &Bench, run: &RunName) -> StartRun {
 fn keys_of(work: &Work) -> Vec<Key> {
     match work {
         Work::Keys(keys) => keys.clone(),
-        Work::Range { .. } | Work::Delete(_) | Work::Reap => panic!("{work:?} is no key work"),
+        Work::Range { .. } | Work::DeleteKeys { .. } | Work::Delete(_) | Work::Reap => {
+            panic!("{work:?} is no key work")
+        }
     }
 }
 

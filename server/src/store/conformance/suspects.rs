@@ -15,7 +15,7 @@ async fn dies(bench: &mut Bench, agent: &str, tells: &[(Option<&str>, Option<&st
     let cursor = match &next.work {
         Work::Range { cursor, .. } => cursor,
         Work::Delete(work) => &work.cursor,
-        Work::Reap | Work::Keys(_) => panic!("not a slice"),
+        Work::Reap | Work::Keys(_) | Work::DeleteKeys { .. } => panic!("not a slice"),
     };
     let mut cursor = cursor.as_ref().map(Key::to_string);
     for (to, suspect) in tells {

@@ -70,7 +70,10 @@ fn queues(db: &Connection) -> Result<BTreeMap<Name, Queue>, Error> {
 
 fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
     let sql =
-        "SELECT name, uid, jobs.spec AS spec, etag, generation, created, updated, last_run, next
+        // The run of events never ends by itself: it is the last one only where there is no other.
+        "SELECT name, uid, jobs.spec AS spec, etag, generation, created, updated, next,
+                COALESCE((SELECT number FROM runs WHERE runs.job = jobs.name AND trigger <> 'events'
+                          ORDER BY number DESC LIMIT 1), last_run) AS last_run
                FROM jobs LEFT JOIN schedules ON job = name";
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map([], |row| {

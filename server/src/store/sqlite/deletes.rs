@@ -6,13 +6,13 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
     DeleteMode, DeleteReview, DeleteShare, DeleteWork, JobSpec, Key, KeyRange, MAX_DELETE_SAMPLES,
-    Outcome, Run, RunName, RunStage, RunState, Trigger, WorkReport,
+    Outcome, Run, RunName, RunStage, RunState, Timestamp, Trigger, WorkReport,
 };
 use s3sync_proto::status::reason;
 use sha2::{Digest as _, Sha256};
 
 use super::row::{LetGo, RangeRow, blob, int, json, let_go, parse, touch_run, uint, word};
-use super::runs;
+use super::{event_deletes, runs};
 use crate::plan::{Before, Counted, Guard, guard};
 use crate::store::Error;
 
@@ -54,6 +54,9 @@ pub(super) fn stage(db: &Connection, run: i64) -> Result<Option<RunStage>, Error
 
 /// What a run found to delete, as it is shown.
 pub(super) fn review(db: &Connection, run: i64) -> Result<Option<DeleteReview>, Error> {
+    if event_deletes::is_of_events(db, run)? {
+        return event_deletes::review(db, run);
+    }
     let Some(mut review) = row(db, run)?.map(|row| row.review) else { return Ok(None) };
     for share in &mut review.destinations {
         share.samples = samples(db, run, int(share.destination.into()))?;
@@ -320,8 +323,16 @@ fn question(spec: &JobSpec, review: &DeleteReview) -> String {
 }
 
 /// Approves what is shown under this etag. The same approval again changes nothing.
-pub(super) fn approve(db: &Connection, name: &RunName, etag: &str) -> Result<Run, Error> {
+pub(super) fn approve(
+    db: &Connection,
+    name: &RunName,
+    etag: &str,
+    now: Timestamp,
+) -> Result<Run, Error> {
     let id = runs::row_of(db, name)?;
+    if event_deletes::is_of_events(db, id)? {
+        return event_deletes::approve(db, name, id, etag, now);
+    }
     let run = runs::get(db, &name.job, Some(name.number))?;
     let known = row(db, id)?;
     let shown = known.as_ref().is_some_and(|known| known.review.etag == etag);

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EventBatch, JobSpec, Key, Location, Name, News, RunName, RunState, Timestamp, Trigger, Verdict,
+    DeleteMode, EventBatch, JobSpec, Key, Location, Name, News, Run, RunName, RunState, Timestamp,
+    Trigger, Verdict,
 };
+use s3sync_proto::status::reason;
 
 use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
-use super::{gaps, keys, runs};
+use super::{deletes, event_deletes, gaps, keys, runs};
 use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning};
 use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
 
@@ -224,7 +226,9 @@ fn mark(
         "INSERT INTO pending_keys (pool, key, first, latest, not_before, sequencer, traceparent)
          VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
          ON CONFLICT (pool, key) DO UPDATE
-         SET generation = generation + 1, latest = ?3, sequencer = ?5, traceparent = ?6
+         SET generation = generation + 1, latest = ?3, sequencer = ?5, traceparent = ?6,
+             gone = CASE WHEN work IS NULL THEN 0 ELSE gone END,
+             not_before = CASE WHEN work IS NULL AND gone <> 0 THEN ?4 ELSE not_before END
          RETURNING generation",
     )?;
     let mut more = 0;
@@ -239,24 +243,28 @@ fn mark(
     Ok(())
 }
 
-/// Makes a work for keys that wait, unless one is ready or there are as many as may be.
+/// Makes works for keys that wait, to look at and to delete, unless one of the kind is ready or there are as many as may
+/// be.
 pub(super) fn give_work(db: &Connection, pool: i64, now: Timestamp) -> Result<(), Error> {
-    let (ready, open): (i64, i64) = db
-        .prepare_cached(
-            "SELECT COALESCE(SUM(state = 0), 0), COUNT(*) FROM ranges WHERE pool = ?1 AND state < 2",
-        )?
-        .query_row([pool], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let most = int(MAX_KEY_WORKS_PER_DESTINATION as u64);
-    if ready > 0 || open >= most || !keys::any_due(db, pool, now)? {
-        return Ok(());
+    for mode in [deletes::SCAN, deletes::DELETE] {
+        let (ready, open): (i64, i64) = db
+            .prepare_cached(
+                "SELECT COALESCE(SUM(state = 0 AND mode = ?2), 0), COUNT(*) FROM ranges WHERE pool = ?1 AND state < 2",
+            )?
+            .query_row([pool, mode], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let most = int(MAX_KEY_WORKS_PER_DESTINATION as u64);
+        if ready > 0 || open >= most || !keys::any_due(db, pool, mode, now)? {
+            continue;
+        }
+        let run: i64 = db
+            .prepare_cached(
+                "INSERT INTO ranges (run, destination, pool, mode)
+                 SELECT run, destination, id, ?2 FROM pools WHERE id = ?1 RETURNING run",
+            )?
+            .query_row([pool, mode], |row| row.get(0))?;
+        touch_run(db, run)?;
     }
-    let run: i64 = db
-        .prepare_cached(
-            "INSERT INTO ranges (run, destination, pool)
-             SELECT run, destination, id FROM pools WHERE id = ?1 RETURNING run",
-        )?
-        .query_row([pool], |row| row.get(0))?;
-    touch_run(db, run)
+    Ok(())
 }
 
 /// Begins a new run of events with the job's settings of now. Keys nobody has taken come along; earlier runs end when
@@ -319,7 +327,8 @@ fn retire(
                 }
                 Some(_) | None => None,
             };
-            hand_over(db, pool, to)?;
+            let mirrors = heir.is_some_and(|(_, now)| now.deletes.mode == DeleteMode::Mirror);
+            hand_over(db, pool, to, mirrors, now)?;
         }
         // A job that goes on lets its earlier works go on, too; one that is paused has their holders let go.
         let (from, to) = if paused { ("running", "paused") } else { ("paused", "running") };
@@ -347,13 +356,27 @@ fn heir_pool(
     Ok(Some(db.query_row(sql, [heir, int(index as u64)], |row| row.get(0))?))
 }
 
-/// Moves a pool's free keys to another, or drops them.
-fn hand_over(db: &Connection, pool: i64, to: Option<i64>) -> Result<(), Error> {
+/// Moves a pool's free keys to another, or drops them. Of a job that mirrors, those that wait for a person go on waiting; all
+/// others are looked at, also those that might be deleted.
+fn hand_over(
+    db: &Connection,
+    pool: i64,
+    to: Option<i64>,
+    mirrors: bool,
+    now: Timestamp,
+) -> Result<(), Error> {
+    db.execute(
+        "UPDATE pending_keys SET gone = 0, not_before = ?2
+         WHERE pool = ?1 AND work IS NULL AND (gone = 2 OR (gone = 1 AND NOT ?3))",
+        params![pool, now.as_micros(), mirrors],
+    )?;
     if let Some(to) = to {
+        event_deletes::inherit(db, pool, to)?;
         db.execute(
             "INSERT INTO pending_keys (pool, key, generation, lost, attempts, first, latest, not_before, sequencer,
-                                       traceparent)
-             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer, traceparent FROM pending_keys
+                                       traceparent, gone, held)
+             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer, traceparent, gone, held
+             FROM pending_keys
              WHERE pool = ?1 AND work IS NULL
              ON CONFLICT (pool, key) DO UPDATE SET generation = generation + 1, first = MIN(first, excluded.first)",
             [pool, to],
@@ -376,6 +399,19 @@ pub(super) fn goes_on(db: &Connection, run: i64) -> Result<bool, Error> {
     Ok(db.prepare_cached(sql)?.query_row([run], |row| row.get(0))?)
 }
 
+/// Why a run that goes on is not retried.
+pub(super) fn not_retried(run: Run) -> Error {
+    let Run { name, trigger, .. } = run;
+    if trigger != Trigger::Events {
+        return Error::RunActive(name);
+    }
+    let text = format!(
+        "{name} works off events and goes on: it tries again by itself what may pass, and looks at a key anew when an event \
+         tells of it; to look at all keys now, run the job"
+    );
+    Error::NotNow { reason: reason::RUN_STATE, text }
+}
+
 /// A run is being cancelled. If it is the one that takes a job's events, another will, and what this one drops is missing.
 pub(super) fn cancelled(
     db: &Connection,
@@ -393,8 +429,9 @@ pub(super) fn cancelled(
 /// Pools of runs of events that go on, whose free keys are due and wait for a work.
 const WAITING: &str = "SELECT pools.id FROM runs JOIN pools ON pools.run = runs.id
      WHERE runs.ended IS NULL AND runs.trigger = 'events'
-       AND EXISTS (SELECT 1 FROM pending_keys WHERE pool = pools.id AND work IS NULL AND not_before <= ?1)
-       AND NOT EXISTS (SELECT 1 FROM ranges WHERE ranges.pool = pools.id AND ranges.state = 0)";
+       AND EXISTS (SELECT 1 FROM pending_keys AS keys WHERE keys.pool = pools.id AND work IS NULL AND not_before <= ?1
+           AND NOT EXISTS (SELECT 1 FROM ranges
+                           WHERE ranges.pool = pools.id AND ranges.state = 0 AND ranges.mode = keys.gone))";
 
 /// Jobs whose run of events is old.
 const OLD: &str = "SELECT job_events.job FROM job_events JOIN runs ON runs.id = job_events.run

@@ -159,19 +159,21 @@ fn dirty(db: &Connection, run: i64) -> Result<Vec<Dirty>, Error> {
     let spec: JobSpec = parse(&spec)?;
     let mut all = Vec::with_capacity(spec.destinations.len());
     for (index, destination) in spec.destinations.into_iter().enumerate() {
-        let (keys, put_off, oldest): (i64, i64, Option<i64>) = db
+        let (keys, put_off, oldest, awaiting): (i64, i64, Option<i64>, i64) = db
             .prepare_cached(
-                "SELECT COUNT(*), COALESCE(SUM(looks > 0), 0), MIN(first) FROM pools
-                 JOIN pending_keys ON pool = pools.id WHERE run = ?1 AND destination = ?2",
+                "SELECT COALESCE(SUM(gone <> 1), 0), COALESCE(SUM(looks > 0), 0),
+                     MIN(CASE WHEN gone <> 1 THEN first END), COALESCE(SUM(gone = 1), 0)
+                 FROM pools JOIN pending_keys ON pool = pools.id WHERE run = ?1 AND destination = ?2",
             )?
             .query_row([run, int(index as u64)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         all.push(Dirty {
             location: destination.location,
             keys: uint(keys),
             put_off: uint(put_off),
             oldest: oldest.map(Timestamp::from_micros),
+            awaiting: uint(awaiting),
         });
     }
     Ok(all)

@@ -9,6 +9,7 @@ use s3sync_proto::model::{
     MAX_TRACE_LINKS, Timestamp, WorkReport,
 };
 
+use super::deletes::DELETE;
 use super::report::{count, fail_keys, forget};
 use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32, word};
 use crate::plan::events::look_again;
@@ -49,29 +50,34 @@ pub(super) fn retry(
     Ok(total)
 }
 
-/// Takes keys for a work that is being leased, after giving back those it had. None when there is nothing to do.
+/// Takes keys for a work that is being leased, after giving back those it had, and tells what is to be done with them:
+/// those to look at and those to delete are not mixed. None when there is nothing to do.
 pub(super) fn take(
     db: &Connection,
     work: i64,
     pool: i64,
     events: bool,
     now: Timestamp,
-) -> Result<Vec<Key>, Error> {
+) -> Result<(Vec<Key>, i64), Error> {
     db.prepare_cached("UPDATE pending_keys SET work = NULL, taken = NULL WHERE work = ?1")?
         .execute([work])?;
-    db.prepare_cached("UPDATE ranges SET cursor = NULL WHERE id = ?1")?.execute([work])?;
+    let mode: i64 = db
+        .prepare_cached("UPDATE ranges SET cursor = NULL WHERE id = ?1 RETURNING mode")?
+        .query_row([work], |row| row.get(0))?;
     give_up_poison(db, pool, now)?;
     let suspect: Option<Vec<u8>> = db
         .prepare_cached(
-            "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost >= ?2 ORDER BY key LIMIT 1",
+            "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost >= ?2 AND gone = ?3
+             ORDER BY key LIMIT 1",
         )?
-        .query_row([pool, LOST_TOGETHER], |row| row.get(0))
+        .query_row([pool, LOST_TOGETHER, mode], |row| row.get(0))
         .optional()?;
     let keys = match suspect {
         // Alone: if it dies again, it was this key.
         Some(key) => vec![Key::from(key)],
         None => {
-            free(db, pool, if events { MAX_EVENT_KEYS_PER_WORK } else { MAX_KEYS_PER_WORK }, now)?
+            let most = if events { MAX_EVENT_KEYS_PER_WORK } else { MAX_KEYS_PER_WORK };
+            free(db, pool, mode, most, now)?
         }
     };
     for key in &keys {
@@ -86,7 +92,7 @@ pub(super) fn take(
         )?
         .execute(params![pool, key.as_bytes(), work])?;
     }
-    Ok(keys)
+    Ok((keys, mode))
 }
 
 /// Traces of the events that a work's keys were marked by, the oldest first.
@@ -100,14 +106,20 @@ pub(super) fn traces(db: &Connection, work: i64) -> Result<Vec<String>, Error> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Free keys that are due, as many as one work may have, those that wait longest first; ascending.
-fn free(db: &Connection, pool: i64, most: usize, now: Timestamp) -> Result<Vec<Key>, Error> {
+/// Free keys that are due for a kind of work, as many as one work may have, those that wait longest first; ascending.
+fn free(
+    db: &Connection,
+    pool: i64,
+    mode: i64,
+    most: usize,
+    now: Timestamp,
+) -> Result<Vec<Key>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 AND not_before <= ?3
+        "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 AND not_before <= ?3 AND gone = ?5
          ORDER BY not_before, key LIMIT ?4",
     )?;
     let most = int(most as u64);
-    let arguments = [pool, LOST_TOGETHER, now.as_micros(), most];
+    let arguments = [pool, LOST_TOGETHER, now.as_micros(), most, mode];
     let rows = statement.query_map(arguments, |row| row.get::<_, Vec<u8>>(0))?;
     let (mut keys, mut bytes) = (Vec::new(), 0);
     for row in rows {
@@ -122,10 +134,16 @@ fn free(db: &Connection, pool: i64, most: usize, now: Timestamp) -> Result<Vec<K
     Ok(keys)
 }
 
-/// Whether a pool has free keys that are due.
-pub(super) fn any_due(db: &Connection, pool: i64, now: Timestamp) -> Result<bool, Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM pending_keys WHERE pool = ?1 AND work IS NULL AND not_before <= ?2)";
-    Ok(db.prepare_cached(sql)?.query_row([pool, now.as_micros()], |row| row.get(0))?)
+/// Whether a pool has free keys that are due for a kind of work.
+pub(super) fn any_due(
+    db: &Connection,
+    pool: i64,
+    mode: i64,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pending_keys
+                   WHERE pool = ?1 AND work IS NULL AND not_before <= ?2 AND gone = ?3)";
+    Ok(db.prepare_cached(sql)?.query_row([pool, now.as_micros(), mode], |row| row.get(0))?)
 }
 
 /// Keys that killed their holder when it looked at nothing else become failures.
@@ -208,8 +226,8 @@ pub(super) fn settle(
         .prepare_cached(&format!("DELETE FROM pending_keys WHERE {upto} AND generation = taken"))?
         .execute(arguments)?;
     db.prepare_cached(&format!(
-        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, first = MAX(first, latest)
-         WHERE {upto}"
+        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, gone = 0,
+             first = MAX(first, latest) WHERE {upto}"
     ))?
     .execute(arguments)?;
     fewer(db, pool, settled)
@@ -247,8 +265,12 @@ pub(super) fn put_off(
         )?
         .execute(params![row.id, key, failure.attempts, looks, again.as_micros()])?;
         // It was not settled, so it is not counted.
-        report.counters.listed -= 1;
-        report.counters.failed -= 1;
+        if row.mode == DELETE && report.counters.not_deleted > 0 {
+            report.counters.not_deleted -= 1;
+        } else {
+            report.counters.listed -= 1;
+            report.counters.failed -= 1;
+        }
     }
     report.failures = kept;
     Ok(())
@@ -291,7 +313,7 @@ pub(super) fn goes_on(
     pool: i64,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    let more = any_due(db, pool, now)?;
+    let more = any_due(db, pool, row.mode, now)?;
     if more {
         let_go(db, row.id, LetGo::NewEpoch)?;
     }

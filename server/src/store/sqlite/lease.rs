@@ -113,6 +113,7 @@ fn view_row(row: &Row<'_>) -> rusqlite::Result<ViewRow> {
         paused: row.get::<_, String>("run_state")? == PAUSED,
         recount,
         kind: match (row.get::<_, Option<i64>>("pool")?, mode) {
+            (Some(_), deletes::DELETE) => WorkKind::DeleteKeys,
             (Some(_), _) => WorkKind::Keys,
             (None, deletes::DELETE) if !recount => WorkKind::Delete,
             (None, deletes::DELETE | deletes::COUNT) => WorkKind::Count,
@@ -282,8 +283,12 @@ fn assignment(
             }
         }
         Some(pool) => match keys::take(db, int(held.id), pool, events, now)? {
-            keys if keys.is_empty() => return Ok(None),
-            keys => Work::Keys(keys),
+            (keys, _) if keys.is_empty() => return Ok(None),
+            (keys, deletes::DELETE) => {
+                let (spec, _) = specs.of(db, run)?;
+                Work::DeleteKeys { keys, unconditional: spec.deletes.unconditional }
+            }
+            (keys, _) => Work::Keys(keys),
         },
     };
     // What was told by an event goes on as the event's trace; the run of events lasts a day, and is none.

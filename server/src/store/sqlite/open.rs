@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0130_deaths_without_a_key.sql"),
     include_str!("../../../migrations/0101_figures.sql"),
     include_str!("../../../migrations/0105_traces.sql"),
+    include_str!("../../../migrations/0110_event_deletes.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{deletes, events, figures, keys, pause, runs, suspects, watches};
+use super::{deletes, event_deletes, events, figures, keys, pause, runs, suspects, watches};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -55,6 +55,9 @@ pub(super) fn apply(
     if let Some(pool) = row.pool
         && (report.cursor.is_some() || report.outcome == Outcome::Completed)
     {
+        if row.events.is_some() {
+            event_deletes::hold(db, &row, &report, now)?;
+        }
         keys::settle(db, row.id, pool, report.cursor.as_ref())?;
     }
     if !deletes::name_keys(db, &row, &report)? {
@@ -77,6 +80,7 @@ pub(super) fn apply(
         }
     }
     if let Some(pool) = row.events {
+        event_deletes::decide(db, row.run, row.destination, pool, now)?;
         // Keys that became dirty again while they were worked on.
         events::give_work(db, pool, now)?;
     }
@@ -153,6 +157,9 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     };
     if !report.failures.iter().all(|failure| settled(&failure.key)) {
         return refuse("a failed key is not between the cursors");
+    }
+    if !report.extras.gone.iter().all(settled) {
+        return refuse("a key that is gone is not between the cursors");
     }
     Ok(())
 }

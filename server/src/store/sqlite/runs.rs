@@ -128,7 +128,7 @@ fn scope_of_retry(
     let earlier = row_of(db, &name)?;
     let run = get(db, job, Some(number))?;
     if !run.state.is_terminal() {
-        return Err(Error::RunActive(name));
+        return Err(events::not_retried(run));
     }
     if matches!(run.state, RunState::Incomplete | RunState::Failed) {
         return Ok(Scope::Everything);

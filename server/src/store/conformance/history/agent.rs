@@ -94,6 +94,7 @@ impl Tenure {
         let (range, cursor, reap) = match &assignment.work {
             Work::Range { range, cursor } => (range.clone(), cursor.clone(), false),
             Work::Reap => (Default::default(), None, true),
+            Work::DeleteKeys { .. } => unreachable!("no job of this history mirrors"),
             Work::Delete(work) => unreachable!("no job of this history mirrors: {work:?}"),
             Work::Keys(keys) => unreachable!("no run of this history is a retry: {keys:?}"),
         };

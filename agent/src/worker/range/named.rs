@@ -1,0 +1,57 @@
+//! Named keys: looked at, or, once they may be, deleted. Which of them only the destination has is told by name.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use s3sync_proto::model::Key;
+
+use super::{Driver, Event};
+use crate::scan::frontier::{Settled, Ticket};
+use crate::{copy, delete};
+
+/// What is done about named keys.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::worker) enum Named {
+    /// Each is brought in step; none is deleted.
+    Look,
+    /// Each is deleted, unless the source has it.
+    Delete {
+        /// Also where the bucket cannot do it conditionally.
+        unconditional: bool,
+    },
+}
+
+impl Driver {
+    pub(super) fn look_at(&mut self, key: Key) {
+        let ticket = self.frontier.open(key.clone());
+        let context = Arc::clone(&self.context);
+        let left = self.left.remove(&key);
+        let how = self.how;
+        self.copying += 1;
+        self.spawn(async move {
+            let settled = match how {
+                Named::Look => copy::named::settle(&context, key.clone(), left).await,
+                Named::Delete { unconditional } => {
+                    delete::named(&context, &key, unconditional).await
+                }
+            };
+            Event::Named(key, ticket, settled)
+        });
+    }
+
+    pub(super) fn take_named(&mut self, key: Key, ticket: Ticket, settled: Option<Settled>) {
+        let Some(settled) = settled else { return };
+        if settled.counters.extra > 0 {
+            self.gone.insert(key);
+        }
+        self.frontier.settle(ticket, settled);
+    }
+
+    /// Those of the keys that only the destination has that a report up to this cursor is of.
+    pub(super) fn gone_up_to(&mut self, cursor: Option<&Key>) -> Vec<Key> {
+        let Some(cursor) = cursor else { return Vec::new() };
+        let beyond = self.gone.iter().find(|key| *key > cursor).cloned();
+        let beyond = beyond.map_or_else(BTreeSet::new, |first| self.gone.split_off(&first));
+        std::mem::replace(&mut self.gone, beyond).into_iter().collect()
+    }
+}
