@@ -101,6 +101,8 @@ pub struct EndpointConfig {
     pub credential: Credential,
     /// What it may be used for; empty for everything but to delete.
     pub allow: Vec<AllowRule>,
+    /// URLs of the queues it may be used for; `None` for any.
+    pub queues: Option<Vec<String>>,
     /// Certificates to trust beside the system's, in PEM.
     pub ca: Option<Vec<u8>>,
 }

@@ -37,6 +37,17 @@ pub enum OpenError {
     /// The agent's configuration does not name the endpoint.
     #[error("this agent has no credential for endpoint {0}")]
     NoCredential(Name),
+    /// The agent's configuration does not let it use the queue.
+    #[error(
+        "this agent's configuration does not allow it to read the queue {url}; queues of [endpoints.{endpoint}] would have to \
+         name it"
+    )]
+    QueueNotAllowed {
+        /// The endpoint.
+        endpoint: Name,
+        /// The queue.
+        url: String,
+    },
     /// There is no client.
     #[error("endpoint {endpoint} cannot be used")]
     Connect {
@@ -123,6 +134,12 @@ impl Stores {
         let name = &spec.endpoint;
         let no_credential = || OpenError::NoCredential(name.clone());
         let config = self.endpoints.get(name).ok_or_else(no_credential)?;
+        if config.queues.as_ref().is_some_and(|queues| !queues.contains(&spec.url)) {
+            return Err(OpenError::QueueNotAllowed {
+                endpoint: name.clone(),
+                url: spec.url.clone(),
+            });
+        }
         let requests = self.metrics.requests(name);
         let ca = config.ca.as_deref();
         let queue = Sqs::counted(&spec.url, endpoint, &config.credential, ca, requests);
@@ -180,6 +197,7 @@ impl From<OpenError> for WorkError {
     fn from(error: OpenError) -> Self {
         let code = match error {
             OpenError::NoCredential(_) => "no_credential",
+            OpenError::QueueNotAllowed { .. } => "not_allowed",
             OpenError::Connect { .. } => "endpoint_unusable",
         };
         let mut message = error.to_string();
@@ -304,6 +322,28 @@ mod tests {
             stores.open(&"none".parse().unwrap(), &spec, "a").err(),
             Some(OpenError::NoCredential(_))
         ));
+    }
+
+    #[test]
+    fn queues_that_are_not_named_are_not_read_where_some_are() {
+        let url = "https://sqs.us-west-2.amazonaws.com/123456789012/media-events";
+        let open = |queues: &str| {
+            let config = format!(
+                "server = \"http://127.0.0.1:1\"\nname = \"t\"\n[endpoints.usw2]\nprofile = \"p\"\n{queues}\n"
+            );
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("agent.toml");
+            std::fs::write(&path, config).unwrap();
+            let flags = Flags { config: path, ..Flags::default() };
+            let stores = Stores::new(&Config::load(&flags).unwrap().config);
+            let spec = QueueSpec { url: url.to_owned(), endpoint: "usw2".parse().unwrap() };
+            let here = EndpointSpec { region: "us-west-2".into(), ..EndpointSpec::default() };
+            stores.open_queue(&spec, &here).map(drop).map_err(|error| WorkError::from(error).code)
+        };
+        assert_eq!(open(""), Ok(()));
+        assert_eq!(open(&format!("queues = [{url:?}]")), Ok(()));
+        assert_eq!(open(&format!("queues = [\"{url}-other\"]")), Err("not_allowed".to_owned()));
+        assert_eq!(open("queues = []"), Err("not_allowed".to_owned()));
     }
 
     #[test]

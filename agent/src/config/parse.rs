@@ -259,9 +259,10 @@ impl Parser<'_, '_> {
     fn endpoint(&mut self, mut table: Table<'_>) -> Option<EndpointConfig> {
         let credential = self.credential(&mut table);
         let allow = self.allow(&mut table);
+        let queues = self.queues(&mut table);
         let ca = self.certificates(&mut table);
         table.finish(&mut self.problems);
-        Some(EndpointConfig { credential: credential?, allow, ca })
+        Some(EndpointConfig { credential: credential?, allow, queues, ca })
     }
 
     fn certificates(&mut self, table: &mut Table<'_>) -> Option<Vec<u8>> {
@@ -372,6 +373,24 @@ impl Parser<'_, '_> {
         let bytes = self.outside.file(&path).map_err(|error| unreadable(&error))?;
         // Not what it holds: that is the secret.
         String::from_utf8(bytes).map_err(|_| unreadable(&"it is not text"))
+    }
+
+    fn queues(&mut self, table: &mut Table<'_>) -> Option<Vec<String>> {
+        let Taken { value: elements, .. } = table.array(&mut self.problems, "queues")?;
+        let mut urls = Vec::new();
+        for (path, value) in elements {
+            let Some(text) = text_of(&mut self.problems, path, value) else { continue };
+            if !text.value.starts_with("https://") && !text.value.starts_with("http://") {
+                let message = format!(
+                    "{:?} is not the URL of a queue; write it as the server has it, such as \
+                     \"https://sqs.us-west-2.amazonaws.com/123456789012/media-events\"",
+                    text.value
+                );
+                self.problems.at(&text.span, &text.field, message);
+            }
+            urls.push(text.value);
+        }
+        Some(urls)
     }
 
     fn allow(&mut self, table: &mut Table<'_>) -> Vec<AllowRule> {

@@ -39,7 +39,7 @@ pub(super) fn shown(config: &Config) -> String {
 }
 
 fn endpoint(endpoint: &EndpointConfig) -> Table {
-    let EndpointConfig { credential, allow, ca } = endpoint;
+    let EndpointConfig { credential, allow, queues, ca } = endpoint;
     let mut shown = Table::new();
     let mut put = |name: &str, value: &str| {
         shown.insert(name.to_owned(), value.into());
@@ -70,6 +70,10 @@ fn endpoint(endpoint: &EndpointConfig) -> Table {
     if !allow.is_empty() {
         let rules: Vec<Value> = allow.iter().map(|one| rule(one).into()).collect();
         shown.insert("allow".into(), rules.into());
+    }
+    if let Some(queues) = queues {
+        let queues: Vec<Value> = queues.iter().map(|url| url.as_str().into()).collect();
+        shown.insert("queues".into(), queues.into());
     }
     shown
 }

@@ -89,6 +89,7 @@ external_id = "x"
 session_name = "y"
 [endpoints.chain]
 allow = [{ verbs = ["list"], prefix = "open" }]
+queues = ["https://sqs.us-west-2.amazonaws.com/123456789012/media-events"]
 "#;
 
 #[test]
