@@ -84,4 +84,4 @@ fn filter(filter: &str) -> Result<EnvFilter, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

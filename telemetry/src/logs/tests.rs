@@ -42,6 +42,11 @@ fn logged(format: LogFormat, terminal: bool, color: bool, work: impl FnOnce()) -
     String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
 }
 
+/// What `work` logs, for people.
+pub(crate) fn logged_as_text(work: impl FnOnce()) -> String {
+    logged(LogFormat::Text, false, false, work)
+}
+
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 fn work() {

@@ -68,3 +68,49 @@ impl<E: SpanExporter> SpanExporter for Deliver<E> {
         self.inner.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use opentelemetry_sdk::error::OTelSdkError;
+
+    use super::*;
+    use crate::logs::tests::logged_as_text;
+
+    /// A collector that can be away.
+    #[derive(Debug, Default)]
+    struct Collector {
+        away: AtomicBool,
+    }
+
+    impl SpanExporter for Collector {
+        async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+            match self.away.load(Ordering::Relaxed) {
+                true => Err(OTelSdkError::InternalFailure("connection refused".to_owned())),
+                false => Ok(()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_collector_that_is_away_is_told_of_once_and_again_when_it_is_back() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let deliver = Deliver { inner: Collector::default(), lost: AtomicU64::new(0) };
+        let span = super::super::keep::tests::span(1, 1, true, false);
+        let batch = || vec![span.clone(), span.clone()];
+        let attempt = || runtime.block_on(deliver.export(batch())).unwrap();
+        let log = logged_as_text(|| {
+            attempt();
+            for _ in 0..2 {
+                deliver.inner.away.store(true, Ordering::Relaxed);
+                (0..50).for_each(|_| attempt());
+                deliver.inner.away.store(false, Ordering::Relaxed);
+                (0..50).for_each(|_| attempt());
+            }
+        });
+        assert_eq!(log.lines().count(), 4, "{log}");
+        assert_eq!(log.matches("connection refused").count(), 2, "{log}");
+        assert_eq!(log.matches("delivered again lost=100").count(), 2, "{log}");
+    }
+}

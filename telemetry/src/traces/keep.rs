@@ -209,7 +209,7 @@ impl<P: SpanProcessor> SpanProcessor for Keep<P> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::SystemTime;
 
     use opentelemetry::trace::{TraceContextExt as _, TraceState};
@@ -232,7 +232,7 @@ mod tests {
     }
 
     /// A span of trace `trace` with the id `span`.
-    fn span(trace: u128, span: u64, sampled: bool, detail: bool) -> SpanData {
+    pub(in crate::traces) fn span(trace: u128, span: u64, sampled: bool, detail: bool) -> SpanData {
         let flags = if sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
         SpanData {
             span_context: SpanContext::new(
