@@ -123,9 +123,11 @@ pub(crate) struct Copied {
 /// Who moved the bytes of a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum By {
-    /// This agent.
+    /// This agent, by one GET and one PUT.
     #[default]
     Agent,
+    /// This agent, in parts.
+    AgentParts,
     /// S3, by one CopyObject.
     Copy,
     /// S3, by copies of parts.
@@ -185,9 +187,10 @@ fn settled(context: &Context, end: End) -> Settled {
         End::Copied(copied) => {
             counters.copied = 1;
             counters.copied_bytes = copied.bytes;
-            let server_side = copied.by != By::Agent;
-            counters.copied_server_side = u64::from(server_side);
-            counters.server_side_refused = u64::from(!server_side && context.server_side_refused());
+            way::count(copied.by, copied.bytes, &mut counters);
+            let refused = counters.copied_server_side == 0 && context.server_side_refused();
+            counters.server_side_refused = u64::from(refused);
+            context.meter.copied();
             counters.repaired = u64::from(copied.repaired);
             counters.tags_unread = u64::from(copied.tags_unread);
         }
@@ -253,7 +256,7 @@ async fn try_until_end(context: &Arc<Context>, state: &mut State) -> Option<End>
             return Some(End::Archived(Box::new(failure)));
         }
         match next {
-            Next::Wait(wait) => context.side_of(&error).limiter.again(wait).await,
+            Next::Wait(wait) => context.side_of(&error).pause(error.class, wait).await,
             Next::GiveUp => {
                 let failure = failure(&state.source.key, &error, spent, first);
                 return Some(End::Failed(Box::new(failure)));
@@ -300,7 +303,7 @@ async fn attempt(
     let known = &context.destination.known;
     let honoured = match copied.by {
         By::Copy => known.conditional_copies() == Some(true),
-        By::Agent | By::PartCopies => known.conditional_writes() == Some(true),
+        By::Agent | By::AgentParts | By::PartCopies => known.conditional_writes() == Some(true),
     };
     if !honoured || retried || copied.stalled {
         look::source_unchanged(context, state, &copied.etag).await?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use s3sync_proto::model::{EndpointLoad, Name};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -132,6 +133,20 @@ impl Limiter {
     /// Requests allowed now.
     pub fn allowed(&self) -> usize {
         self.lock().allowed
+    }
+
+    /// What is in flight to the endpoint, which is called so.
+    #[must_use]
+    pub fn load(&self, endpoint: &Name) -> EndpointLoad {
+        let state = self.lock();
+        let free = self.permits.available_permits();
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        EndpointLoad {
+            endpoint: endpoint.clone(),
+            in_flight: number((state.allowed + state.owed).saturating_sub(free)),
+            allowed: number(state.allowed),
+            most: number(self.max),
+        }
     }
 
     /// The endpoint did what was asked.

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use s3sync_proto::model::{
     Answer, BucketFacts, CheckState, EndpointSpec, EtagKind, Key, Name, PlaceProbe, Probe,
-    ProbeCheck,
+    ProbeCheck, RequestSide,
 };
 
 use crate::clock;
 use crate::compare::is_md5_like;
 use crate::copy::body;
 use crate::copy::digest::{Running, hex};
+use crate::limits::throttle::Access;
 use crate::meter::Meter;
 use crate::s3::{
     Class, Error, GetRequest, HeadRequest, ListRequest, Listed, Object, ObjectStore, Operation,
@@ -74,10 +75,11 @@ pub(crate) fn side(
     store: Arc<dyn ObjectStore>,
 ) -> Side {
     Side {
+        which: RequestSide::Destination,
         store,
         bucket: bucket.to_owned(),
         prefix: Bytes::copy_from_slice(prefix.as_bytes()),
-        limiter: crate::limits::throttle::Access::new(engine.limiter(endpoint), None),
+        limiter: Access::new(engine.limiter(endpoint), None, Arc::default()),
         known: engine.known(&BucketFacts::unknown(endpoint.clone(), bucket.to_owned())),
         fixed_etags: spec.etags,
         meter: Arc::new(Meter::default()),

@@ -17,7 +17,8 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use s3sync_proto::model::{Key, Notifications, Timestamp};
 
-pub use error::{Class, Error, Operation};
+pub use error::{Class, Error};
+pub use s3sync_proto::model::Operation;
 
 /// Most objects of one batch of deletes (API reference, DeleteObjects).
 pub const MAX_DELETE_BATCH: usize = 1_000;

@@ -47,6 +47,9 @@ pub(crate) async fn page(context: &Context, lane: Lane, place: Place) -> Result<
     }
     let list = side.call(Operation::List, || side.store.list(request.clone())).await;
     let page = list.map_err(|failed| work_error(&failed))?;
+    if lane == Lane::Source {
+        context.meter.listed(page.objects.len());
+    }
     let mut found = Vec::with_capacity(page.objects.len());
     for listed in page.objects {
         let full = listed.key.clone();

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE,
-    FEATURE_DELETES, FEATURE_EVENT_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_LIMITS,
-    FEATURE_PLAN, FEATURE_SETUP, FromAgent, Held, Hello, Name, Share, Timestamp, ToAgent, Watch,
-    WorkError,
+    AgentEndpoint, Answer, Ask, Assignment, FEATURE_ACTIVITY, FEATURE_ASK, FEATURE_CAREFUL,
+    FEATURE_COMPARE, FEATURE_DELETES, FEATURE_EVENT_DELETES, FEATURE_EVENTS, FEATURE_KEYS,
+    FEATURE_LIMITS, FEATURE_PLAN, FEATURE_SETUP, FromAgent, Held, Hello, Name, Share, Timestamp,
+    ToAgent, Watch, WorkError,
 };
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,7 @@ const FEATURES: &[&str] = &[
     FEATURE_LIMITS,
     FEATURE_SETUP,
     FEATURE_EVENT_DELETES,
+    FEATURE_ACTIVITY,
 ];
 
 /// From dialling to Welcome at most. A server that returns meanwhile is reached by the next attempt.

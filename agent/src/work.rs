@@ -7,6 +7,8 @@ use s3sync_proto::model::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::meter::Meter;
+
 /// The assignment is no longer this agent's: stop, begin no commit, report nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the assignment is no longer ours")]
@@ -77,6 +79,19 @@ pub struct Progress {
     pub failures: Vec<Failure>,
     /// Of extra keys: which are about to be deleted, and some to be shown.
     pub extras: Extras,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// A report of requests alone.
+    #[must_use]
+    pub fn without_keys(outcome: Outcome, meter: &Meter) -> Self {
+        let (counters, usage) = meter.take();
+        let extras = Extras { usage, ..Extras::default() };
+        let (failures, previous_cursor, cursor) = (Vec::new(), None, None);
+        Self { outcome, previous_cursor, cursor, counters, failures, extras }
+    }
 }
 
 /// What a session tells a worker.

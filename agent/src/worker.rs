@@ -123,15 +123,7 @@ async fn work(
         }
         Work::Delete(work) => deletes::run(context, work, orders).await,
         Work::Reap => {
-            let counters = context.meter.take();
-            let progress = Progress {
-                outcome: Outcome::Completed,
-                previous_cursor: None,
-                cursor: None,
-                counters,
-                failures: Vec::new(),
-                extras: Extras::default(),
-            };
+            let progress = Progress::without_keys(Outcome::Completed, &context.meter);
             context.desk.report(progress).await?;
             Ok(Outcome::Completed)
         }

@@ -7,6 +7,7 @@ mod explain;
 mod facts;
 mod failures;
 mod plan;
+mod report;
 mod resources;
 mod setup;
 pub(crate) mod text;
@@ -19,6 +20,7 @@ pub(crate) use deletes::review_lines;
 pub(crate) use explain::{explanation, probe};
 pub(crate) use failures::class;
 pub(crate) use plan::{difference, plan, plan_progress};
+pub(crate) use report::report;
 pub(crate) use resources::{progress_line, run_label, state as run_state};
 pub(crate) use setup::queue_check;
 
@@ -51,7 +53,7 @@ pub(crate) fn one<T: Show>(item: &T, output: Output) -> String {
 }
 
 /// A JSON value that stands for all there is to print. For people there is something better.
-fn value(value: &Value, output: Output) -> String {
+pub(crate) fn value(value: &Value, output: Output) -> String {
     match output {
         Output::Jsonl => format!("{value}\n"),
         Output::Yaml => yaml(value),

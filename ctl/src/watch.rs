@@ -1,6 +1,7 @@
 //! A run that is watched on a terminal: one steady screen, drawn anew each second from a look at the run.
 
 mod draw;
+mod limit;
 mod lines;
 mod scene;
 mod screen;

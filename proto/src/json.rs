@@ -6,7 +6,7 @@ use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::model::{
     Agent, AuditEntry, Difference, Endpoint, EndpointProbe, Explanation, Failure, FailureGroup,
-    Job, JobPlan, Queue, QueueCheck, Run, RunView,
+    Job, JobPlan, Queue, QueueCheck, Run, RunReport, RunView,
 };
 use crate::{pb, wire};
 
@@ -41,6 +41,12 @@ impl Resource for Queue {
 impl Resource for Run {
     fn to_json(&self) -> serde_json::Value {
         json("s3sync.v1.Run", &wire::run_to(self.clone()))
+    }
+}
+
+impl Resource for RunReport {
+    fn to_json(&self) -> serde_json::Value {
+        json("s3sync.v1.RunReport", &wire::run_report_to(self.clone()))
     }
 }
 

@@ -18,6 +18,7 @@ mod queue;
 mod run;
 mod setup;
 mod time;
+mod usage;
 mod view;
 mod work;
 
@@ -41,8 +42,8 @@ pub use failure::{Failure, FailureClass, FailureGroup, WorkError};
 pub use filter::{KeyMatch, MAX_PATTERN_BYTES, MAX_PATTERNS, Matcher, pattern_problem};
 pub use invalid::{Invalid, Violation};
 pub use job::{
-    CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Job, JobSpec, Limits,
-    Location, MAX_DESTINATIONS, OverlapPolicy, Schedule, Timing, Warning,
+    CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, Filter, Job, JobSpec, LastRun,
+    Limits, Location, MAX_DESTINATIONS, OverlapPolicy, Schedule, Timing, Warning,
 };
 pub use key::{Key, KeyRange, MAX_KEY_BYTES, moves_text};
 pub use name::{MAX_NAME_CHARS, Name, NotAName, RunName};
@@ -59,6 +60,10 @@ pub use setup::{
     QueueCheck, QueueSetup, Setup, SetupAsk, SetupPlace, SetupStep,
 };
 pub use time::Timestamp;
+pub use usage::{
+    Activity, EndpointLoad, FEATURE_ACTIVITY, Happening, Operation, RequestSide, RequestUsage,
+    RunReport, TimelineEntry, Usage, WaitReason, WaitUsage,
+};
 pub use view::{HeldRange, MAX_HELD_SHOWN, RangeState, RangeStrip, RunAgent, RunStage, RunView};
 pub use work::{
     Ack, Assignment, DeleteWork, Extras, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,

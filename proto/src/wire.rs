@@ -19,6 +19,7 @@ mod session;
 mod session_out;
 mod setup;
 mod status;
+mod usage;
 mod view;
 
 pub use agent::{agent_from, agent_to};
@@ -41,6 +42,7 @@ pub use run::{
 pub use session::{UnknownMessage, from_agent, to_agent};
 pub use session_out::{from_agent_to, to_agent_to};
 pub use setup::{queue_checked_from, queue_checked_to};
+pub use usage::{run_report_from, run_report_to};
 pub use view::{run_view_from, run_view_to};
 
 use std::ops::RangeInclusive;

@@ -137,6 +137,18 @@ impl pb::job_service_server::JobService for Asked {
         }))
     }
 
+    async fn get_run_report(
+        &self,
+        request: Request<pb::GetRunReportRequest>,
+    ) -> Result<Response<pb::RunReport>, Status> {
+        self.note(format!("report of {}", request.into_inner().name));
+        Ok(Response::new(pb::RunReport {
+            run: Some(run(7, pb::RunState::Running)),
+            source_endpoint: "usw2".to_owned(),
+            ..Default::default()
+        }))
+    }
+
     async fn list_runs(
         &self,
         request: Request<pb::ListRunsRequest>,
@@ -255,6 +267,7 @@ async fn resources_are_asked_for_by_their_names() {
     client.run_job(&job, Some("id".to_owned())).await.unwrap();
     client.get_run(&job, None).await.unwrap();
     client.get_run_view(&job, Some(7)).await.unwrap();
+    client.get_run_report(&job, Some(7)).await.unwrap();
     client.cancel_run(&job, Some(7)).await.unwrap();
     client.retry_run_failures(&job, None, Some("id".to_owned())).await.unwrap();
     client.pause_run(&job, None).await.unwrap();
@@ -268,6 +281,7 @@ async fn resources_are_asked_for_by_their_names() {
         "jobs/a id",
         "jobs/a/runs/-",
         "view of jobs/a/runs/7",
+        "report of jobs/a/runs/7",
         "jobs/a/runs/7",
         "jobs/a/runs/- id",
         "pause jobs/a/runs/-",

@@ -60,6 +60,13 @@ proptest! {
     }
 
     #[test]
+    fn reports_of_runs(report in values::run_report()) {
+        prop_assert!(report.to_json().is_object());
+        let there = bytes(&wire::run_report_to(report.clone()));
+        prop_assert_eq!(wire::run_report_from(there), Ok(report));
+    }
+
+    #[test]
     fn counters(counters in values::counters()) {
         prop_assert_eq!(wire::counters_from(bytes(&wire::counters_to(counters))), Ok(counters));
     }

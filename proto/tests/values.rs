@@ -7,13 +7,13 @@ use proptest::option::of;
 use proptest::prelude::*;
 use s3sync_proto::model::{
     Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, AuditCall, AuditEntry,
-    AuditOutcome, BucketFacts, CompareMode, Counters, DeleteMode, DeletePolicy, DeleteReview,
-    DeleteShare, DeleteWork, Destination, DestinationProgress, Encryption, Endpoint, EndpointSpec,
-    EtagKind, Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key,
-    KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS,
-    Name, Outcome, OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State,
-    Suspicion, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb,
-    Verdict, Warning, Welcome, Work, WorkError, WorkReport,
+    AuditOutcome, BucketFacts, CompareMode, DeleteMode, DeletePolicy, DeleteReview, DeleteShare,
+    DeleteWork, Destination, DestinationProgress, Encryption, Endpoint, EndpointSpec, EtagKind,
+    Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key, KeyRange,
+    Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS, Name,
+    Outcome, OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State, Suspicion,
+    Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb, Verdict, Warning,
+    Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -29,7 +29,8 @@ use events::{batch, watch};
 pub(crate) use job::job;
 use job::{compare, destination, filter, location};
 pub(crate) use setup::queue_check;
-pub(crate) use view::run_view;
+use view::usage;
+pub(crate) use view::{counters, run_report, run_view};
 
 /// Counts that the wire can hold.
 const COUNTS: std::ops::RangeInclusive<u64> = 0..=i64::MAX as u64;
@@ -152,31 +153,6 @@ pub(crate) fn audit_entry() -> impl Strategy<Value = AuditEntry> {
             ended,
         },
     )
-}
-
-pub(crate) fn counters() -> impl Strategy<Value = Counters> {
-    // Small enough that the sum over the destinations does not overflow.
-    proptest::array::uniform19(0..=i64::MAX as u64 / 64).prop_map(|c| Counters {
-        listed: c[0],
-        in_step: c[1],
-        copied: c[2],
-        failed: c[3],
-        vanished: c[4],
-        archived: c[5],
-        filtered: c[6],
-        extra: c[7],
-        deleted: c[8],
-        copied_bytes: c[9],
-        copied_server_side: c[10],
-        list_requests: c[11],
-        read_requests: c[12],
-        write_requests: c[13],
-        server_side_refused: c[14],
-        repaired: c[15],
-        tags_unread: c[16],
-        destination_listed: c[17],
-        not_deleted: c[18],
-    })
 }
 
 pub(crate) fn run() -> impl Strategy<Value = Run> {
@@ -342,8 +318,8 @@ fn report() -> impl Strategy<Value = WorkReport> {
         work_error().prop_map(Outcome::Errored)
     ];
     let head = (any::<u64>(), held(), outcome, of(key()), of(key()));
-    let extras = (ascending(), vec(key(), 0..3), ascending())
-        .prop_map(|(deleting, samples, gone)| Extras { deleting, samples, gone });
+    let extras = (ascending(), vec(key(), 0..3), ascending(), usage())
+        .prop_map(|(deleting, samples, gone, usage)| Extras { deleting, samples, gone, usage });
     (head, counters(), vec(failure(), 0..4), extras).prop_map(
         |(head, counters, failures, extras)| {
             let (sequence, held, outcome, previous_cursor, cursor) = head;

@@ -162,6 +162,7 @@ impl Editor {
                 latest_run,
                 next_starts: Vec::new(),
                 following: None,
+                last: None,
                 warnings,
             });
         }

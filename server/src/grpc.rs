@@ -17,6 +17,7 @@ mod setup;
 mod status;
 mod trace;
 mod update;
+mod view;
 mod watch;
 
 use std::sync::Arc;

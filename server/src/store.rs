@@ -18,8 +18,9 @@ use async_trait::async_trait;
 use s3sync_proto::model::{
     Agent, AgentEndpoint, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts,
     Destination, EventBatch, Failure, FailureClass, FailureGroup, Following, Held, Hello, Key,
-    Limits, Location, Name, QueueSpec, QueueStatus, Run, RunName, RunView, SplitProposal, State,
-    Suspicion, Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError, WorkReport,
+    Limits, Location, Name, QueueSpec, QueueStatus, Run, RunName, RunReport, RunView,
+    SplitProposal, State, Suspicion, Timestamp, Trigger, UploadIntent, Verdict, Watch, WorkError,
+    WorkReport,
 };
 use tokio::sync::watch;
 
@@ -109,13 +110,17 @@ pub trait Store: Send + Sync + 'static {
     /// One run; `number` `None` means the newest, and of a run of events only when there is no other.
     async fn run(&self, job: &Name, number: Option<u64>) -> Result<Run, Error>;
 
-    /// How a run stands right now, and the sessions of its agents, in their order; `number` as of [`Store::run`].
+    /// How a run stands right now, without what its agents do, and their sessions, in their order, where these can be asked
+    /// for that; `number` as of [`Store::run`].
     async fn run_view(
         &self,
         job: &Name,
         number: Option<u64>,
         now: Timestamp,
-    ) -> Result<(RunView, Vec<SessionId>), Error>;
+    ) -> Result<(RunView, Vec<Option<SessionId>>), Error>;
+
+    /// What a run did, as far as it has come; `number` as of [`Store::run`].
+    async fn run_report(&self, job: &Name, number: Option<u64>) -> Result<RunReport, Error>;
 
     /// Runs, newest first, of one job or all, after the position `before` (exclusive).
     async fn runs(

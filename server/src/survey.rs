@@ -237,7 +237,9 @@ impl Surveying<'_> {
                 let why = format!("{}: {}", error.code, error.message);
                 self.survey.failed(slice, Some(session), why);
             }
-            Ok(Answer::Explained(_) | Answer::Probed { .. } | Answer::SetUp(_)) => {
+            Ok(
+                Answer::Explained(_) | Answer::Probed { .. } | Answer::SetUp(_) | Answer::Active(_),
+            ) => {
                 let why = "an agent answered something else".to_owned();
                 self.survey.failed(slice, Some(session), why);
             }

@@ -66,6 +66,7 @@ impl Workshop for EngineWorkshop {
                 Ok(part) => Answer::Planned(Box::new(part)),
                 Err(error) => Answer::Refused(error),
             },
+            Ask::Activity(run) => Answer::Active(Box::new(self.engine.activity(&run))),
             Ask::Probe(probe) => probe::probe(&self.stores, &self.engine, probe).await,
             Ask::Setup(ask) => setup::look(&self.stores, &self.engine, *ask).await,
         }

@@ -160,7 +160,7 @@ fn decide(context: &Context, source: &Found, object: &Object, there: &Object) ->
 /// has it waits for nothing.
 async fn open(context: &Context, request: GetRequest) -> Result<Opened, Box<Error>> {
     let source = &context.source;
-    let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
+    let bytes = context.memory(STREAM_BYTES).await;
     let permits = acquire_both(&source.limiter, &context.destination.limiter).await;
     let (object, body) = source.once(Operation::Get, source.store.get(request)).await?;
     Ok(Opened { object, body, permits: permits.into(), bytes })

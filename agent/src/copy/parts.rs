@@ -191,7 +191,7 @@ async fn fill(
     Ok(Copied {
         etag: written.etag,
         bytes: plan.state.size,
-        by: if plan.server_side { By::PartCopies } else { By::Agent },
+        by: if plan.server_side { By::PartCopies } else { By::AgentParts },
         stalled,
         ..Copied::default()
     })
@@ -358,7 +358,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     let collect = plan.state.plain && length <= COLLECT_PLAIN_UP_TO;
     let bytes = if collect { length } else { STREAM_BYTES.min(length) };
     destination.limiter.admit_bytes(length).await;
-    let _bytes = context.engine.bytes.acquire(bytes).await;
+    let _bytes = context.memory(bytes).await;
     let _permits = acquire_both(&source.limiter, &destination.limiter).await;
     let request = GetRequest {
         key: source.full(&plan.state.key),
@@ -398,6 +398,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
             .once(Operation::UploadPart, upload)
             .await
             .map_err(|error| part_refused(error, plan.checksum.is_none()))?;
+        context.meter.moved(length);
         return Ok(Done { part, digested });
     }
     if let Some(algorithm) = plan.checksum {
@@ -414,6 +415,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     };
     let part = sent.map_err(|error| part_refused(error, plan.checksum.is_none()))?;
     stored_as_sent(context, plan, &part, &digested).await?;
+    context.meter.moved(length);
     Ok(Done { part, digested })
 }
 

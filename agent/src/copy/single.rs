@@ -46,6 +46,7 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     learn_checksums(context, &sent).await;
     stored_as_sent(context, state, &sent)?;
     let Sent { written, stamped, digested, stalled, verify: _ } = sent;
+    context.meter.moved(digested.length);
     learn_refusals(context, state).await;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
@@ -68,7 +69,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     let opened = match state.opened().filter(|_| state.source.size <= STREAM_BYTES) {
         Some(opened) => opened,
         None => {
-            let bytes = context.engine.bytes.acquire(state.source.size).await;
+            let bytes = context.memory(state.source.size).await;
             let permits = vec![source.limiter.acquire().await];
             open(context, state, bytes, permits).await?
         }
@@ -119,7 +120,7 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let opened = match state.opened() {
         Some(opened) => opened,
         None => {
-            let bytes = context.engine.bytes.acquire(STREAM_BYTES).await;
+            let bytes = context.memory(STREAM_BYTES).await;
             let permits = acquire_both(&source.limiter, &destination.limiter).await;
             open(context, state, bytes, permits.into()).await?
         }

@@ -1,13 +1,29 @@
 //! How an object would travel: what `choose` decides by, as far as it must be asked for.
 
-use s3sync_proto::model::EtagKind;
+use s3sync_proto::model::{Counters, EtagKind};
 
 use super::choose::{self, Facts, Route, SourceLayout};
-use super::{Fault, State, Task, head_source};
+use super::{By, Fault, State, Task, head_source};
 use crate::compare::{Found, is_md5_like, parts_of};
 use crate::s3::{Class, Object};
 use crate::worker::context::Context;
 use crate::worker::side::Failed;
+
+/// Counts how the bytes of a copy went.
+pub(super) fn count(by: By, bytes: u64, counters: &mut Counters) {
+    match by {
+        By::Agent => {}
+        By::AgentParts => (counters.copied_parts, counters.copied_parts_bytes) = (1, bytes),
+        By::Copy => {
+            (counters.copied_server_side, counters.copied_server_side_bytes) = (1, bytes);
+        }
+        By::PartCopies => {
+            (counters.copied_server_side, counters.copied_server_side_bytes) = (1, bytes);
+            counters.copied_server_side_parts = 1;
+            counters.copied_server_side_parts_bytes = bytes;
+        }
+    }
+}
 
 /// What is known of a copy before anything is asked.
 pub(super) fn facts(context: &Context, size: u64) -> Facts {

@@ -8,10 +8,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use s3sync_proto::model::WaitReason;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::{Limiter, Permit, acquire_pair};
+use crate::meter::Meter;
 use crate::s3::Class;
 
 /// What is not used is kept for this long.
@@ -24,6 +26,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(1);
 pub(crate) struct Access {
     limiter: Arc<Limiter>,
     throttle: Option<Arc<Throttle>>,
+    meter: Arc<Meter>,
 }
 
 /// What a run may use. Nothing before it is told.
@@ -56,26 +59,33 @@ struct State {
 // === impl Access ===
 
 impl Access {
-    pub(crate) const fn new(limiter: Arc<Limiter>, throttle: Option<Arc<Throttle>>) -> Self {
-        Self { limiter, throttle }
+    /// What is waited for is counted by `meter`.
+    pub(crate) const fn new(
+        limiter: Arc<Limiter>,
+        throttle: Option<Arc<Throttle>>,
+        meter: Arc<Meter>,
+    ) -> Self {
+        Self { limiter, throttle, meter }
     }
 
     /// Waits until a request may be made.
     pub(crate) async fn acquire(&self) -> Permit {
         self.admit().await;
-        self.limiter.acquire().await
+        self.meter.wait(WaitReason::RequestSlots, self.limiter.acquire()).await
     }
 
     /// Waits until so many bytes may be written.
     pub(crate) async fn admit_bytes(&self, bytes: u64) {
         if let Some(throttle) = &self.throttle {
-            throttle.bytes.admit(bytes, 0).await;
+            let admitted = throttle.bytes.admit(bytes, 0);
+            self.meter.wait(WaitReason::BandwidthLimit, admitted).await;
         }
     }
 
     async fn admit(&self) {
         if let Some(throttle) = &self.throttle {
-            throttle.requests.admit(1, 1).await;
+            let admitted = throttle.requests.admit(1, 1);
+            self.meter.wait(WaitReason::RequestLimit, admitted).await;
         }
     }
 
@@ -104,7 +114,7 @@ impl Access {
 /// Waits until a request to each of two endpoints may be made that will be in flight together.
 pub(crate) async fn acquire_both(a: &Access, b: &Access) -> [Permit; 2] {
     a.admit().await;
-    acquire_pair(&a.limiter, &b.limiter).await
+    a.meter.wait(WaitReason::RequestSlots, acquire_pair(&a.limiter, &b.limiter)).await
 }
 
 // === impl Throttle ===
@@ -246,7 +256,7 @@ mod tests {
     fn access(requests: Option<u64>, bytes: Option<u64>) -> (Arc<Throttle>, Access) {
         let throttle = Arc::new(Throttle::default());
         throttle.set(requests, bytes, Instant::now() + LONG);
-        (Arc::clone(&throttle), Access::new(Limiter::new(64), Some(throttle)))
+        (Arc::clone(&throttle), Access::new(Limiter::new(64), Some(throttle), Arc::default()))
     }
 
     /// How many requests are made in this time by many who make one after the other.
@@ -312,7 +322,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_is_used_before_it_is_told_nor_after_its_time() {
         let throttle = Arc::new(Throttle::default());
-        let access = Arc::new(Access::new(Limiter::new(64), Some(Arc::clone(&throttle))));
+        let access =
+            Arc::new(Access::new(Limiter::new(64), Some(Arc::clone(&throttle)), Arc::default()));
         assert_eq!(made_in(&access, LONG).await, 0);
         throttle.set(Some(10_000), None, Instant::now() + Duration::from_secs(5));
         let made = made_in(&access, LONG).await;

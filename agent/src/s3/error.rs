@@ -1,8 +1,8 @@
 //! What can go wrong with a request to S3, by what a caller does about it.
 
-use std::fmt;
+use s3sync_proto::model::{Key, Operation};
 
-use s3sync_proto::model::Key;
+use crate::meter::Answered;
 
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
@@ -93,43 +93,6 @@ impl Class {
     }
 }
 
-/// Requests the product makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// ListObjectsV2.
-    List,
-    /// HeadObject.
-    Head,
-    /// GetObject.
-    Get,
-    /// GetObjectTagging.
-    GetTags,
-    /// PutObject.
-    Put,
-    /// CopyObject.
-    Copy,
-    /// CreateMultipartUpload.
-    CreateUpload,
-    /// UploadPart.
-    UploadPart,
-    /// UploadPartCopy.
-    CopyPart,
-    /// CompleteMultipartUpload.
-    CompleteUpload,
-    /// AbortMultipartUpload.
-    AbortUpload,
-    /// DeleteObject.
-    Delete,
-    /// DeleteObjects.
-    DeleteMany,
-    /// ListMultipartUploads.
-    ListUploads,
-    /// ListParts.
-    ListParts,
-    /// GetBucketNotificationConfiguration.
-    GetNotifications,
-}
-
 /// Helpers return their errors boxed, since an error is large and success is usual.
 impl From<Box<Self>> for Error {
     fn from(error: Box<Self>) -> Self {
@@ -137,33 +100,22 @@ impl From<Box<Self>> for Error {
     }
 }
 
-impl Operation {
-    /// S3's name of it.
+impl Class {
+    /// How a request that failed so was answered, for who counts requests.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn answered(self) -> Answered {
         match self {
-            Self::List => "ListObjectsV2",
-            Self::Head => "HeadObject",
-            Self::Get => "GetObject",
-            Self::GetTags => "GetObjectTagging",
-            Self::Put => "PutObject",
-            Self::Copy => "CopyObject",
-            Self::CreateUpload => "CreateMultipartUpload",
-            Self::UploadPart => "UploadPart",
-            Self::CopyPart => "UploadPartCopy",
-            Self::CompleteUpload => "CompleteMultipartUpload",
-            Self::AbortUpload => "AbortMultipartUpload",
-            Self::Delete => "DeleteObject",
-            Self::DeleteMany => "DeleteObjects",
-            Self::ListUploads => "ListMultipartUploads",
-            Self::ListParts => "ListParts",
-            Self::GetNotifications => "GetBucketNotificationConfiguration",
+            Self::Throttled => Answered::SlowDown,
+            Self::Precondition | Self::NotModified | Self::NoSuchKey | Self::NotFound => {
+                Answered::Well
+            }
+            Self::Transient
+            | Self::NoSuchUpload
+            | Self::Archived
+            | Self::Denied
+            | Self::Unsupported
+            | Self::Corrupt
+            | Self::Permanent => Answered::Badly,
         }
-    }
-}
-
-impl fmt::Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use s3sync_proto::model::{
     Assignment, BucketFacts, CompareMode, Destination, EndpointSpec, EtagKind, Location, Matcher,
+    RequestSide, WaitReason,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Sides;
@@ -46,16 +48,22 @@ impl Context {
         desk: Arc<dyn Desk>,
         engine: Arc<Engine>,
     ) -> Self {
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::new(Meter::of_run(engine.tally(&assignment.run)));
         let throttle = engine.throttle(&assignment.run);
-        let side = |store: Arc<dyn ObjectStore>,
+        let side = |which: RequestSide,
+                    store: Arc<dyn ObjectStore>,
                     location: &Location,
                     spec: &EndpointSpec,
                     facts: &BucketFacts| Side {
+            which,
             store,
             bucket: location.bucket.clone(),
             prefix: location.prefix.clone().into(),
-            limiter: Access::new(engine.limiter(&location.endpoint), throttle.clone()),
+            limiter: Access::new(
+                engine.limiter(&location.endpoint),
+                throttle.clone(),
+                Arc::clone(&meter),
+            ),
             known: engine.known(facts),
             fixed_etags: spec.etags,
             meter: Arc::clone(&meter),
@@ -64,8 +72,15 @@ impl Context {
         let Assignment { source, destination, source_endpoint, destination_endpoint, .. } =
             assignment;
         Self {
-            source: side(sides.source, source, source_endpoint, &assignment.source_facts),
+            source: side(
+                RequestSide::Source,
+                sides.source,
+                source,
+                source_endpoint,
+                &assignment.source_facts,
+            ),
             destination: side(
+                RequestSide::Destination,
                 sides.destination,
                 &destination.location,
                 destination_endpoint,
@@ -95,7 +110,7 @@ impl Context {
     /// so: parts go on while the server is away.
     pub(crate) async fn commit_permit(&self) -> Result<Permit, Lost> {
         loop {
-            self.desk.may_commit().await?;
+            self.meter.wait(WaitReason::Lease, self.desk.may_commit()).await?;
             let permit = self.destination.limiter.acquire().await;
             if self.desk.may_commit_now() {
                 return Ok(permit);
@@ -121,6 +136,11 @@ impl Context {
             | Operation::DeleteMany => false,
         };
         if source { &self.source } else { &self.destination }
+    }
+
+    /// Waits until so many bytes may be held in memory.
+    pub(crate) async fn memory(&self, bytes: u64) -> OwnedSemaphorePermit {
+        self.meter.wait(WaitReason::Memory, self.engine.bytes.acquire(bytes)).await
     }
 
     /// The longer of the two sides' round trips.

@@ -321,7 +321,8 @@ impl Pass {
         self.told.cursor.clone_from(&told.cursor);
         let deleting = self.named(step);
         let mut counters = told.counters;
-        counters += self.context.meter.take();
+        let (requests, usage) = self.context.meter.take();
+        counters += requests;
         let completed = outcome == Outcome::Completed;
         let cursor = if completed { self.merge.until().cloned() } else { told.cursor };
         let progress = Progress {
@@ -330,7 +331,7 @@ impl Pass {
             cursor: cursor.clone(),
             counters,
             failures: told.failures,
-            extras: Extras { deleting, samples: told.samples, gone: Vec::new() },
+            extras: Extras { deleting, samples: told.samples, usage, ..Extras::default() },
         };
         self.reported = cursor;
         self.last_report = Instant::now();

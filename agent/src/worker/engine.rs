@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use s3sync_proto::model::{BucketFacts, Name, RunName, Share};
+use s3sync_proto::model::{Activity, BucketFacts, Name, RunName, Share};
 use tokio::time::Instant;
 
 use super::known::Known;
 use crate::copy::choose;
 use crate::limits::throttle::Throttle;
 use crate::limits::{ByteBudget, Limiter, MAX_BYTES, MAX_REQUESTS, RoundTrip};
+use crate::meter::Tally;
 
 /// How workers work. The defaults are for production; tests choose smaller ones.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +50,12 @@ pub struct Engine {
     refused: Mutex<HashMap<Pair, Instant>>,
     /// What may be used of the limits of jobs, by run.
     throttles: Mutex<HashMap<RunName, Arc<Throttle>>>,
+    /// What was done for runs.
+    tallies: Mutex<HashMap<RunName, Arc<Tally>>>,
 }
+
+/// Runs of which it is remembered what was done, beyond those that are worked at.
+const TALLIES: usize = 64;
 
 /// Source and destination, each an endpoint and a bucket. The credential is not part of it: an agent has one for each
 /// endpoint as long as it runs.
@@ -92,12 +98,34 @@ impl Engine {
             known: Mutex::default(),
             refused: Mutex::default(),
             throttles: Mutex::default(),
+            tallies: Mutex::default(),
         })
     }
 
     /// What a run may use; `None`: its job has no limits.
     pub(crate) fn throttle(&self, run: &RunName) -> Option<Arc<Throttle>> {
         self.throttles.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned()
+    }
+
+    /// What is done for a run, where it is counted.
+    pub(crate) fn tally(&self, run: &RunName) -> Arc<Tally> {
+        let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        if tallies.len() >= TALLIES && !tallies.contains_key(run) {
+            tallies.retain(|_, tally| Arc::strong_count(tally) > 1);
+        }
+        Arc::clone(tallies.entry(run.clone()).or_default())
+    }
+
+    /// What this agent does for a run; nothing when it has never worked at it.
+    pub(crate) fn activity(&self, run: &RunName) -> Activity {
+        let tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut activity = tallies.get(run).map(|tally| tally.activity()).unwrap_or_default();
+        drop(tallies);
+        let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = |(endpoint, limiter): (&Name, &Arc<Limiter>)| limiter.load(endpoint);
+        activity.loads = limiters.iter().map(load).collect();
+        activity.loads.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        activity
     }
 
     /// What runs may use until then. Those that are not named may use nothing.

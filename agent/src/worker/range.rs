@@ -2,6 +2,7 @@
 //! moves the cursor. Of named keys it looks at each by itself, in their order. One loop owns all state; everything that waits is a task that ends in an [`Event`].
 
 pub(super) mod extra;
+mod idle;
 mod left;
 pub(super) mod named;
 
@@ -154,6 +155,7 @@ impl Driver {
             }
             let next_report = self.last_report + self.context.engine.settings.checkpoint_every;
             let deadline = self.ending.as_ref().map(|ending| ending.deadline);
+            let idle = self.idle();
             tokio::select! {
                 biased;
                 () = orders.stop.cancelled(), if self.ending.is_none() => {
@@ -169,6 +171,7 @@ impl Driver {
                 () = tokio::time::sleep_until(next_report),
                     if !self.reporting && self.frontier.reportable() > 0 => {}
             }
+            self.waited(idle);
         }
     }
 
@@ -362,18 +365,6 @@ impl Driver {
         }
     }
 
-    fn mark_unordered(&mut self, lane: Lane) {
-        let context = Arc::clone(&self.context);
-        self.spawn(async move {
-            let side = match lane {
-                Lane::Source => &context.source,
-                Lane::Destination => &context.destination,
-            };
-            context.learn(side, |facts| facts.unordered_listing = true).await;
-            Event::Learned
-        });
-    }
-
     fn report_when_due(&mut self) {
         let settings = &self.context.engine.settings;
         let keys = self.frontier.reportable();
@@ -398,12 +389,13 @@ impl Driver {
     fn progress(&mut self, outcome: Outcome) -> Option<Progress> {
         let settled = self.frontier.take()?;
         let mut counters = settled.counters;
-        counters += self.context.meter.take();
+        let (requests, usage) = self.context.meter.take();
+        counters += requests;
         let previous_cursor = self.reported.replace(settled.cursor.clone());
         let cursor = Some(settled.cursor);
         let gone = self.gone_up_to(cursor.as_ref());
         let samples = std::mem::take(&mut self.samples);
-        let extras = Extras { samples, gone, ..Extras::default() };
+        let extras = Extras { samples, gone, usage, ..Extras::default() };
         let failures = settled.failures;
         Some(Progress { outcome, previous_cursor, cursor, counters, failures, extras })
     }
@@ -487,12 +479,9 @@ impl Driver {
         let outcome = ending.map_or(Outcome::Completed, |ending| ending.outcome);
         let previous_cursor = self.reported.clone();
         let mut last = self.progress(outcome.clone()).unwrap_or_else(|| Progress {
-            outcome: outcome.clone(),
             previous_cursor: previous_cursor.clone(),
             cursor: previous_cursor,
-            counters: self.context.meter.take(),
-            failures: Vec::new(),
-            extras: Extras::default(),
+            ..Progress::without_keys(outcome.clone(), &self.context.meter)
         });
         if outcome == Outcome::Completed {
             last.cursor = self.merge.until().cloned();

@@ -2,16 +2,17 @@
 //! and tried again as `retry` says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::BoxFuture;
-use s3sync_proto::model::{EtagKind, Key};
+use s3sync_proto::model::{EtagKind, Key, RequestSide, WaitReason};
 use tokio::time::Instant;
 
 use super::known::Known;
 use crate::limits::RoundTrip;
 use crate::limits::throttle::Access;
-use crate::meter::Meter;
+use crate::meter::{Answered, Meter};
 use crate::retry::{Next, Tries};
 use crate::s3::{Class, Condition, Error, ObjectStore, Operation};
 
@@ -22,6 +23,7 @@ pub(crate) const BRIEFLY: std::time::Duration = std::time::Duration::from_secs(6
 /// The source or the destination.
 pub(crate) struct Side {
     pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) which: RequestSide,
     pub(crate) bucket: String,
     pub(crate) prefix: Bytes,
     pub(crate) limiter: Access,
@@ -112,10 +114,13 @@ impl Side {
         operation: Operation,
         request: BoxFuture<'_, Result<T, Error>>,
     ) -> Result<T, Box<Error>> {
-        self.meter.count(operation);
+        self.meter.made(self.which, operation);
         self.limiter.spent();
         let began = Instant::now();
-        match request.await {
+        let answer = request.await;
+        let how = answer.as_ref().map_or_else(|error| error.class.answered(), |_| Answered::Well);
+        self.meter.answered(self.which, operation, began.elapsed(), how);
+        match answer {
             Ok(answer) => {
                 self.limiter.succeeded();
                 self.round_trip.took(began.elapsed());
@@ -145,10 +150,17 @@ impl Side {
                 Err(error) => error,
             };
             match tries.failed(error.class, fastrand::f64()) {
-                Next::Wait(wait) => self.limiter.again(wait).await,
+                Next::Wait(wait) => self.pause(error.class, wait).await,
                 Next::GiveUp => return Err(Failed { error, attempts: tries.failed }),
             }
         }
+    }
+
+    /// Waits before something that failed is tried again.
+    pub(crate) async fn pause(&self, class: Class, wait: Duration) {
+        let reason =
+            if class == Class::Throttled { WaitReason::SlowDown } else { WaitReason::Retry };
+        self.meter.wait(reason, self.limiter.again(wait)).await;
     }
 
     /// Makes a request for somebody who waits for the answer: tried a second time when that may help, and given up

@@ -37,6 +37,15 @@ is set.")]
         #[arg(long, env = "TERM", hide = true)]
         term: Option<String>,
     },
+    /// Report what a run did: totals, ways of copying, requests by kind, what was waited for, its timeline, its failures.
+    #[command(after_help = "\
+Examples:
+  s3syncctl run report media                   the newest run, also one that is going on
+  s3syncctl run report media/12 -o json        for a program")]
+    Report {
+        /// JOB/NUMBER, or JOB for its newest.
+        run: RunRef,
+    },
     /// Wait until a run has ended; the exit code says how.
     Wait {
         /// JOB/NUMBER, or JOB for its newest.

@@ -6,6 +6,7 @@ mod watch;
 
 pub(crate) use failures::advice;
 use s3sync_proto::client::ApiClient;
+use s3sync_proto::json::Resource as _;
 use s3sync_proto::model::RunName;
 
 use super::{get, wait};
@@ -13,6 +14,7 @@ use crate::Terminal;
 use crate::args::{Output, RunCommand, RunRef};
 use crate::connect::new_request_id;
 use crate::exit::{Exit, Failure};
+use crate::render;
 
 /// Runs shown by `run list`.
 const LISTED_RUNS: u32 = 50;
@@ -35,6 +37,17 @@ pub(crate) async fn run(
             // A terminal that cannot place a text says so by its name (terminfo(5), "dumb").
             let lines = lines || term.is_none_or(|term| term.is_empty() || term == "dumb");
             watch::run(client, run, lines, output, terminal).await
+        }
+        RunCommand::Report { run } => {
+            let report = client.get_run_report(&run.job, run.number).await?;
+            let text = match output {
+                Output::Table | Output::Wide => render::report(&report),
+                Output::Json | Output::Jsonl | Output::Yaml => {
+                    render::value(&report.to_json(), output)
+                }
+            };
+            terminal.out.write_all(text.as_bytes())?;
+            Ok(Exit::Done)
         }
         RunCommand::Wait { run, patience } => {
             // A server that goes away is waited for, but not one that was never there.

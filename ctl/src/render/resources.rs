@@ -113,7 +113,7 @@ fn trigger(trigger: Trigger) -> &'static str {
 }
 
 /// What started a run, with the time its schedule meant.
-fn started_by(run: &Run) -> String {
+pub(super) fn started_by(run: &Run) -> String {
     match run.nominal {
         Some(nominal) => format!("{} of {}", trigger(run.trigger), time(Some(nominal))),
         None => trigger(run.trigger).to_owned(),
@@ -126,7 +126,7 @@ pub(super) fn place(location: &Location) -> String {
 }
 
 /// How long a run took, or has taken so far.
-fn took(run: &Run) -> String {
+pub(super) fn took(run: &Run) -> String {
     let end = run.ended.unwrap_or_else(now);
     span(end.since(run.started.unwrap_or(run.created)).as_secs())
 }
@@ -224,8 +224,8 @@ impl Show for Run {
 impl Show for Job {
     const PLURAL: &'static str = "jobs";
     const COLUMNS: (&'static [&'static str], &'static [&'static str]) = (
-        &["JOB", "SOURCE", "DESTINATIONS", "SCHEDULE", "NEXT", "LAST RUN"],
-        &["DELETES", "LAG", "GENERATION", "AGE"],
+        &["JOB", "LAST RUN", "NEXT", "LAG", "SCHEDULE"],
+        &["SOURCE", "DESTINATIONS", "DELETES", "GENERATION", "AGE"],
     );
 
     fn row(&self) -> Vec<String> {
@@ -233,13 +233,13 @@ impl Show for Job {
             self.spec.destinations.iter().map(|one| place(&one.location)).collect();
         vec![
             self.name.to_string(),
+            last_run(self),
+            self.next_starts.first().map_or_else(|| "-".to_owned(), |next| until(*next, now())),
+            self.following.as_ref().map_or_else(|| "-".to_owned(), |one| lag(one, now())),
+            schedule(self),
             place(&self.spec.source),
             destinations.join("\n"),
-            schedule(self),
-            self.next_starts.first().map_or_else(|| "-".to_owned(), |next| until(*next, now())),
-            self.latest_run.as_ref().map_or_else(|| "-".to_owned(), run_label),
             deletes(self).to_owned(),
-            self.following.as_ref().map_or_else(|| "-".to_owned(), |one| lag(one, now())),
             self.generation.to_string(),
             age(self.created, now()),
         ]
@@ -274,10 +274,7 @@ impl Show for Job {
             line("generation", self.generation.to_string()),
             line("created", time(Some(self.created))),
             line("updated", time(Some(self.updated))),
-            line(
-                "last run",
-                self.latest_run.as_ref().map_or_else(|| "none yet".to_owned(), run_label),
-            ),
+            line("last run", last_run(self)),
         ]);
         for (index, next) in self.next_starts.iter().enumerate() {
             let label = if index == 0 { "next" } else { "then" };
@@ -294,6 +291,19 @@ impl Show for Job {
 
     fn document(&self) -> Value {
         job_document(&self.name, &self.spec)
+    }
+}
+
+/// The newest run of a job: how it stands, and since when.
+fn last_run(job: &Job) -> String {
+    match (&job.last, &job.latest_run) {
+        (Some(last), _) => {
+            let since = age(last.ended.unwrap_or(last.created), now());
+            let ago = if last.ended.is_some() { " ago" } else { "" };
+            format!("{} {} {since}{ago}", last.name.number, state(last.state))
+        }
+        (None, Some(name)) => run_label(name),
+        (None, None) => "-".to_owned(),
     }
 }
 

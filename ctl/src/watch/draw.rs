@@ -2,10 +2,11 @@
 
 use ratatui::text::Line;
 use s3sync_proto::model::{
-    Counters, DestinationProgress, HeldRange, Location, RangeState, RunAgent, RunStage, RunState,
-    RunView,
+    Activity, Counters, DestinationProgress, HeldRange, Location, RangeState, RunAgent, RunStage,
+    RunState, RunView,
 };
 
+use super::limit::limited;
 use super::lines::{Row, Section, cut_within, fit, left, right, width};
 use super::scene::{Left, Over, Rates, Scene};
 use super::strip::{glyph, strip};
@@ -18,6 +19,8 @@ const COLUMNS: [(&str, usize); 5] =
     [("listed", 13), ("in step", 13), ("copied", 12), ("failed", 9), ("bytes", 11)];
 /// Places are shown this wide at most.
 const WIDEST_PLACE: usize = 60;
+/// From this width on agents are shown with what they do and where they are.
+const WIDE: usize = 100;
 /// Of what is asked of a person, at most so many lines.
 const REVIEW_LINES: usize = 6;
 
@@ -34,7 +37,7 @@ pub(crate) fn draw(
         numbers(scene, wide),
         destinations(&scene.view, wide),
         outlook(scene),
-        agents(&scene.view, wide),
+        agents(scene, wide),
         failures(scene),
     ];
     fit(sections, footer(&scene.view), (wide, high), palette)
@@ -254,7 +257,10 @@ fn outlook(scene: &Scene) -> Section {
                 .and(format!(" for {} keys{by} at the {speed}", count(keys)), Tone::Dim)
         }
     };
-    let head = vec![labelled("left", time)];
+    let mut head = vec![labelled("left", time)];
+    if let Some((text, tone)) = limited(&scene.view, &scene.since()) {
+        head.push(labelled("limit", Row::new(text, tone)));
+    }
     Section { head, ..Section::default() }
 }
 
@@ -262,10 +268,11 @@ fn labelled(label: &str, row: Row) -> Row {
     row.after(left(label, 9), Tone::Dim)
 }
 
-fn agents(view: &RunView, wide: usize) -> Section {
+fn agents(scene: &Scene, wide: usize) -> Section {
+    let view = &scene.view;
     let widest = view.agents.iter().map(|agent| width(agent.agent.as_str())).max().unwrap_or(0);
     let names = widest.clamp(4, (wide / 4).max(4));
-    let units = view.agents.iter().map(|agent| vec![self::agent(agent, view, names)]);
+    let units = view.agents.iter().map(|agent| vec![self::agent(agent, scene, (names, wide))]);
     let mut section = Section { units: units.collect(), more: "agents", ..Section::default() };
     if view.more_agents > 0 {
         let text = format!("  and {} more agents are at work", count(view.more_agents.into()));
@@ -274,18 +281,43 @@ fn agents(view: &RunView, wide: usize) -> Section {
     section
 }
 
-fn agent(agent: &RunAgent, view: &RunView, names: usize) -> Row {
+fn agent(agent: &RunAgent, scene: &Scene, (names, wide): (usize, usize)) -> Row {
     let holds = format!("{} of {}", agent.held, agent.capacity);
     let mut row = Row::new(left(agent.agent.as_str(), names), Tone::Strong)
         .and(format!("  {} ranges", right(&holds, 8)), Tone::Plain);
     if agent.draining {
         row = row.and("  leaves", Tone::Warning);
     }
-    let mine = view.held.iter().filter(|held| held.agent == agent.agent);
+    if let Some(lately) = scene.lately(&agent.agent) {
+        let seconds = lately.time.as_secs_f64();
+        row = row.and(rates_of(&lately, seconds), Tone::Plain);
+        if wide < WIDE {
+            return row;
+        }
+    } else if let Err(silence) = &agent.activity
+        && !silence.is_empty()
+    {
+        row = row.and(format!("  {}", plain(silence)), Tone::Warning);
+    }
+    let mine = scene.view.held.iter().filter(|held| held.agent == agent.agent);
     match mine.min_by_key(|held| held.since) {
         Some(held) => row.and(format!("  {}", at(held)), Tone::Dim),
         None => row,
     }
+}
+
+/// What an agent does in a second.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+fn rates_of(lately: &Activity, seconds: f64) -> String {
+    let rate = |number: u64| number as f64 / seconds;
+    let in_flight: u32 = lately.loads.iter().map(|load| load.in_flight).sum();
+    format!(
+        "{} keys/s{} obj/s{}/s{} in flight",
+        right(&speed(rate(lately.listed)), 8),
+        right(&speed(rate(lately.copied)), 8),
+        right(&size(whole(rate(lately.moved_bytes))), 11),
+        right(&count(in_flight.into()), 5),
+    )
 }
 
 /// Where a range stands.

@@ -1,12 +1,18 @@
 //! Pure. What is known of a run that is watched: the newest look at it, and what the looks before tell of its speed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use s3sync_proto::model::{Counters, FailureGroup, RunStage, RunState, RunView, Timestamp};
+use s3sync_proto::model::{
+    Activity, Counters, FailureGroup, Name, RunAgent, RunStage, RunState, RunView, Timestamp,
+};
+
+use super::limit::{Since, between};
 
 /// Rates are of this long at most.
 const WINDOW: Duration = Duration::from_secs(60);
+/// What agents do lately is of this long.
+const LATELY: Duration = Duration::from_secs(10);
 /// Agents report every few seconds; over less than this a rate says nothing.
 const LEAST_WINDOW: Duration = Duration::from_secs(10);
 
@@ -20,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) gone: Option<(Duration, String)>,
     /// Counters at earlier looks, oldest first.
     earlier: VecDeque<(Timestamp, Counters)>,
+    /// What agents told lately, oldest first.
+    told: BTreeMap<Name, VecDeque<Activity>>,
 }
 
 /// What is done in a second.
@@ -54,8 +62,13 @@ pub(crate) enum Left {
 
 impl Scene {
     pub(crate) fn new(view: RunView) -> Self {
-        let mut scene =
-            Self { view: view.clone(), failures: Vec::new(), gone: None, earlier: VecDeque::new() };
+        let mut scene = Self {
+            view: view.clone(),
+            failures: Vec::new(),
+            gone: None,
+            earlier: VecDeque::new(),
+            told: BTreeMap::new(),
+        };
         scene.look(view);
         scene
     }
@@ -68,8 +81,46 @@ impl Scene {
         while self.earlier.get(1).is_some_and(|(time, _)| now.since(*time) >= WINDOW) {
             self.earlier.pop_front();
         }
+        self.told.retain(|name, _| view.agents.iter().any(|agent| agent.agent == *name));
+        for agent in &view.agents {
+            if let Ok(activity) = &agent.activity {
+                let told = self.told.entry(agent.agent.clone()).or_default();
+                if told.back().is_some_and(|last| between(last, activity).is_none()) {
+                    told.clear();
+                }
+                told.push_back(activity.clone());
+                // As above: the oldest is of the beginning of the time.
+                while told
+                    .get(1)
+                    .is_some_and(|one| activity.time.saturating_sub(one.time) >= LATELY)
+                {
+                    told.pop_front();
+                }
+            }
+        }
         self.view = view;
         self.gone = None;
+    }
+
+    /// What an agent did lately; `None`: that is not known.
+    pub(crate) fn lately(&self, agent: &Name) -> Option<Activity> {
+        let silent = |one: &&RunAgent| one.agent == *agent && one.activity.is_err();
+        if self.view.agents.iter().any(|one| silent(&one)) {
+            return None;
+        }
+        let told = self.told.get(agent)?;
+        let lately = between(told.front()?, told.back()?)?;
+        (lately.time >= Duration::from_secs(1)).then_some(lately)
+    }
+
+    /// What all agents did lately.
+    pub(crate) fn since(&self) -> Since {
+        let mut since = Since::default();
+        for lately in self.told.keys().filter_map(|agent| self.lately(agent)) {
+            since.time = since.time.max(lately.time);
+            since.usage += lately.usage;
+        }
+        since
     }
 
     /// How fast it goes; `None`: that cannot be told yet, or it stands still by intent.
@@ -125,6 +176,9 @@ impl Scene {
         let Some(expected) = expected.filter(|_| !strips.is_empty()) else {
             return Left::Unknown("no earlier run tells how many keys there are");
         };
+        if expected < run.totals().listed {
+            return Left::Unknown("there are more keys than an earlier run listed");
+        }
         let Some(rates) = self.rates() else { return Left::Unknown("it has only begun") };
         if rates.listed <= 0.0 {
             return Left::Unknown("nothing moved lately");

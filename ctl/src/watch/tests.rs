@@ -9,9 +9,10 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Color;
 use s3sync_proto::model::{
-    Counters, DeleteReview, DeleteShare, DestinationProgress, Failure, FailureClass, HeldRange,
-    Key, KeyRange, Limits, Location, RangeState, RangeStrip, RunAgent, RunStage, RunState,
-    Timestamp, Trigger,
+    Activity, Counters, DeleteReview, DeleteShare, DestinationProgress, EndpointLoad, Failure,
+    FailureClass, HeldRange, Key, KeyRange, Limits, Location, Operation, RangeState, RangeStrip,
+    RequestSide, RequestUsage, RunAgent, RunStage, RunState, Timestamp, Trigger, Usage, WaitReason,
+    WaitUsage,
 };
 
 use super::tone::Palette;
@@ -38,7 +39,7 @@ fn progress(location: Location, keys: u64) -> DestinationProgress {
     DestinationProgress { location, counters, open_ranges: 0, leased_ranges: 0, done_ranges: 0 }
 }
 
-fn states(text: &str) -> Vec<RangeState> {
+pub(super) fn states(text: &str) -> Vec<RangeState> {
     let state = |c| match c {
         'w' => RangeState::Waiting,
         'p' => RangeState::PutOff,
@@ -61,8 +62,9 @@ fn held(destination: u32, agent: &str, cursor: &str) -> HeldRange {
     }
 }
 
-fn agent(name: &str, held: u32) -> RunAgent {
-    RunAgent { agent: name.parse().unwrap(), held, capacity: 8, draining: false }
+pub(super) fn agent(name: &str, held: u32) -> RunAgent {
+    let activity = Err(String::new());
+    RunAgent { agent: name.parse().unwrap(), held, capacity: 8, draining: false, activity }
 }
 
 fn group(class: FailureClass, size: u64, code: &str, key: &str, message: &str) -> FailureGroup {
@@ -81,7 +83,7 @@ fn group(class: FailureClass, size: u64, code: &str, key: &str, message: &str) -
 }
 
 /// A run to two destinations after 200 seconds.
-fn view() -> RunView {
+pub(super) fn view() -> RunView {
     let destinations = vec![
         progress(location("usw2", "destbucket-usw2", "destfolder/"), 600_000),
         progress(location("cnn1", "destbucket-cnn1", "destfolder/"), 400_000),
@@ -180,9 +182,62 @@ fn golden(name: &str, scene: &Scene) {
     }
 }
 
+/// What an agent has told after so long, working steadily.
+fn activity(seconds: u64, allowed: u32, waited: WaitReason) -> Activity {
+    let get = RequestUsage {
+        side: RequestSide::Source,
+        operation: Operation::Get,
+        made: seconds * 480,
+        slowed: seconds,
+        failed: 0,
+        time: Duration::from_secs(seconds * 30),
+    };
+    let time = Duration::from_secs(seconds * 90);
+    let load = |endpoint: &str, in_flight, allowed| EndpointLoad {
+        endpoint: endpoint.parse().unwrap(),
+        in_flight,
+        allowed,
+        most: 256,
+    };
+    Activity {
+        time: Duration::from_secs(seconds),
+        listed: seconds * 2_350,
+        copied: seconds * 480,
+        moved_bytes: seconds * 48_000_000,
+        usage: Usage { requests: vec![get], waits: vec![WaitUsage { reason: waited, time }] },
+        loads: vec![load("cnn1", 30, 256), load("usw2", 28, allowed)],
+    }
+}
+
+/// The same scene, with agents that tell what they do.
+fn told(allowed: u32, waited: WaitReason) -> Scene {
+    let mut scene = scene(view());
+    for seconds in [100, 104, 108] {
+        let mut view = scene.view.clone();
+        for agent in &mut view.agents {
+            agent.activity = Ok(activity(seconds, allowed, waited));
+        }
+        scene.look(view);
+    }
+    scene
+}
+
 #[test]
 fn running() {
-    golden("running", &scene(view()));
+    golden("running", &told(256, WaitReason::Listing));
+}
+
+#[test]
+fn throttled() {
+    golden("throttled", &told(32, WaitReason::SlowDown));
+}
+
+#[test]
+fn limited() {
+    let mut scene = told(256, WaitReason::RequestLimit);
+    scene.view.limits.requests_per_second = Some(500);
+    scene.view.agents[1].activity = Err("it does not answer".into());
+    golden("limited", &scene);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Assignment, BucketFacts, EndpointSpec, EtagKind, Failure, Key, Location, Name, PlanAsk,
-    PlanPart, RunName, RunState, Setup, SetupAsk, Timestamp, WorkError,
+    Activity, Assignment, BucketFacts, EndpointSpec, EtagKind, Failure, Key, Location, Name,
+    PlanAsk, PlanPart, RunName, RunState, Setup, SetupAsk, Timestamp, WorkError,
 };
 
 /// Name of the feature of a session: the agent answers [`Question`]s.
@@ -32,6 +32,8 @@ pub enum Ask {
     Plan(Box<PlanAsk>),
     /// How a queue and buckets are set up for events.
     Setup(Box<SetupAsk>),
+    /// What the agent does for a run.
+    Activity(RunName),
 }
 
 /// Where to look anew.
@@ -63,6 +65,8 @@ pub enum Answer {
     Planned(Box<PlanPart>),
     /// Answers [`Ask::Setup`].
     SetUp(Box<Setup>),
+    /// Answers [`Ask::Activity`].
+    Active(Box<Activity>),
 }
 
 /// How one key stands at all destinations of a job.

@@ -47,6 +47,16 @@ pub struct Counters {
     pub destination_listed: u64,
     /// Extra keys that could not be deleted; each is listed as a failure.
     pub not_deleted: u64,
+    /// Of the copied, those whose bytes went through an agent in parts.
+    pub copied_parts: u64,
+    /// Bytes of these.
+    pub copied_parts_bytes: u64,
+    /// Of those copied inside S3, those copied in parts.
+    pub copied_server_side_parts: u64,
+    /// Bytes of these.
+    pub copied_server_side_parts_bytes: u64,
+    /// Bytes of all that were copied inside S3.
+    pub copied_server_side_bytes: u64,
 }
 
 impl Counters {
@@ -86,6 +96,11 @@ impl AddAssign for Counters {
             tags_unread,
             destination_listed,
             not_deleted,
+            copied_parts,
+            copied_parts_bytes,
+            copied_server_side_parts,
+            copied_server_side_parts_bytes,
+            copied_server_side_bytes,
         } = other;
         self.listed += listed;
         self.in_step += in_step;
@@ -106,5 +121,10 @@ impl AddAssign for Counters {
         self.tags_unread += tags_unread;
         self.destination_listed += destination_listed;
         self.not_deleted += not_deleted;
+        self.copied_parts += copied_parts;
+        self.copied_parts_bytes += copied_parts_bytes;
+        self.copied_server_side_parts += copied_server_side_parts;
+        self.copied_server_side_parts_bytes += copied_server_side_parts_bytes;
+        self.copied_server_side_bytes += copied_server_side_bytes;
     }
 }

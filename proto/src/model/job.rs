@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Following, Name, RunName, Timestamp};
+use super::{Following, Name, RunName, RunState, Timestamp};
 
 /// Most destinations of a job. Each has its own ranges; a job with more is better written as several.
 pub const MAX_DESTINATIONS: usize = 16;
@@ -35,6 +35,21 @@ pub struct Job {
     pub warnings: Vec<Warning>,
     /// How its events stand, as far as that is told.
     pub following: Option<Following>,
+    /// Its newest run beside the one of its events, as far as that is told.
+    pub last: Option<LastRun>,
+}
+
+/// How the newest run of a job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRun {
+    /// Its name.
+    pub name: RunName,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was asked for.
+    pub created: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
 }
 
 impl Job {
@@ -53,6 +68,7 @@ impl Job {
             next_starts: Vec::new(),
             warnings: Vec::new(),
             following: None,
+            last: None,
         }
     }
 }

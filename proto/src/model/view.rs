@@ -1,6 +1,6 @@
 //! How a run stands right now, for somebody who watches it.
 
-use super::{Key, KeyRange, Limits, Location, Name, Run, RunName, Timestamp};
+use super::{Activity, Key, KeyRange, Limits, Location, Name, Run, RunName, Timestamp};
 
 /// Most held ranges that are told of one by one.
 pub const MAX_HELD_SHOWN: usize = 100;
@@ -103,4 +103,6 @@ pub struct RunAgent {
     pub capacity: u32,
     /// It takes nothing new.
     pub draining: bool,
+    /// What it does, or why it did not tell.
+    pub activity: Result<Activity, String>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     AgentEndpoint, Answer, BucketFacts, CompareMode, Counters, Destination, EndpointSpec,
     EventBatch, Failure, Filter, Key, KeyRange, Location, Name, Question, RunName, Timestamp,
-    Watch, WorkError,
+    Usage, Watch, WorkError,
 };
 
 /// From the agent.
@@ -323,7 +323,7 @@ pub struct WorkReport {
     pub extras: Extras,
 }
 
-/// What a report says of destination keys that the source does not have.
+/// What else a report says: of destination keys that the source does not have, and of what it took.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// All keys above the cursor that may have been deleted, or will be once the report is acknowledged; strictly
@@ -334,6 +334,8 @@ pub struct Extras {
     /// Of named keys, all between the cursors that only the destination has; strictly ascending, at most
     /// [`MAX_KEYS_PER_WORK`].
     pub gone: Vec<Key>,
+    /// Requests made and waits since the report before.
+    pub usage: Usage,
 }
 
 /// How an assignment stands.

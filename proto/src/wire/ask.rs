@@ -3,7 +3,8 @@
 use super::explain::{explanation_from, explanation_to};
 use super::run::{work_error, work_error_to};
 use super::{
-    Problems, duration_to, endpoint, facts_from, facts_to, names, plan, session, session_out, setup,
+    Problems, duration_to, endpoint, facts_from, facts_to, names, plan, session, session_out,
+    setup, usage,
 };
 use crate::model::{
     AgentProbe, Answer, Ask, CheckState, EndpointProbe, Invalid, PlaceProbe, Probe, ProbeCheck,
@@ -34,6 +35,9 @@ pub(super) fn question(question: agent_pb::Question) -> Result<Asked, Invalid> {
         }
         Some(Wire::Setup(setup)) => {
             setup::question(setup, &mut problems).map(|ask| Ask::Setup(Box::new(ask)))
+        }
+        Some(Wire::Activity(agent_pb::ActivityQuestion { run })) => {
+            problems.run("run", &run).map(Ask::Activity)
         }
         None => {
             problems.add("ask", "is of a kind this version does not know");
@@ -73,6 +77,7 @@ pub(super) fn question_to(question: Question) -> agent_pb::Question {
         }),
         Ask::Plan(ask) => Wire::Plan(plan::question_to(*ask)),
         Ask::Setup(ask) => Wire::Setup(setup::question_to(*ask)),
+        Ask::Activity(run) => Wire::Activity(agent_pb::ActivityQuestion { run: run.to_string() }),
     };
     agent_pb::Question { id, patience: duration_to(patience), ask: Some(ask) }
 }
@@ -105,6 +110,10 @@ pub(super) fn answer(answer: Option<agent_pb::answer::Answer>) -> Result<Answer,
         Some(Wire::Setup(answer)) => {
             Some(Answer::SetUp(Box::new(setup::answer(answer, &mut problems))))
         }
+        Some(Wire::Activity(answer)) => {
+            let activity = usage::activity("activity", answer, &mut problems);
+            Some(Answer::Active(Box::new(activity)))
+        }
         None => {
             problems.add("answer", "is of a kind this version does not know");
             None
@@ -125,6 +134,7 @@ pub(super) fn answer_to(id: u64, answer: Answer) -> agent_pb::Answer {
         }),
         Answer::Planned(part) => Wire::Plan(plan::answer_to(*part)),
         Answer::SetUp(setup) => Wire::Setup(setup::answer_to(*setup)),
+        Answer::Active(activity) => Wire::Activity(usage::activity_to(*activity)),
     };
     agent_pb::Answer { id, answer: Some(answer) }
 }

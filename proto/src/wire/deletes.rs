@@ -3,7 +3,10 @@
 use super::problems::path;
 use super::run::key;
 use super::{Problems, int32, int64};
-use crate::model::{DeleteReview, DeleteShare, DeleteWork, Key, KeyRange, MAX_DELETING, Work};
+use crate::model::{
+    DeleteReview, DeleteShare, DeleteWork, Extras, Key, KeyRange, MAX_DELETE_SAMPLES, MAX_DELETING,
+    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Work,
+};
 use crate::pb::{agent::v1 as agent_pb, v1 as pb};
 
 /// What a run found to delete.
@@ -44,6 +47,16 @@ pub(super) fn review_to(review: DeleteReview) -> pb::DeleteReview {
         sample_keys: share.samples.into_iter().map(Key::into_bytes).collect(),
     };
     pb::DeleteReview { etag, destinations: destinations.into_iter().map(share).collect() }
+}
+
+/// What a report says of keys to delete: those it names, samples, and those that are gone.
+pub(super) fn extras(lists: [Vec<bytes::Bytes>; 3], problems: &mut Problems) -> Extras {
+    let [deleting, samples, gone] = lists;
+    let deleting = keys("deleting", deleting, MAX_DELETING, problems).unwrap_or_default();
+    let samples = samples.into_iter().filter_map(|one| key("extra_samples", one, problems));
+    let samples = samples.take(MAX_DELETE_SAMPLES).collect();
+    let gone = keys("gone", gone, MAX_KEYS_PER_WORK, problems).unwrap_or_default();
+    Extras { deleting, samples, gone, ..Extras::default() }
 }
 
 /// Delete work of an assignment.
@@ -89,4 +102,25 @@ pub(super) fn keys(
         return None;
     }
     Some(keys)
+}
+
+/// The keys of key work: as many as one may have, strictly ascending.
+pub(super) fn keys_work(
+    field: &str,
+    keys: Vec<bytes::Bytes>,
+    problems: &mut Problems,
+) -> Option<Vec<Key>> {
+    let count = keys.len();
+    if !(1..=MAX_KEYS_PER_WORK).contains(&count) {
+        problems.add(field, format!("has {count} keys; 1 to {MAX_KEYS_PER_WORK} are allowed"));
+        return None;
+    }
+    let total: usize = keys.iter().map(bytes::Bytes::len).sum();
+    if total > MAX_KEY_BYTES_PER_WORK {
+        let text =
+            format!("has keys of {total} bytes; at most {MAX_KEY_BYTES_PER_WORK} are allowed");
+        problems.add(field, text);
+        return None;
+    }
+    self::keys(field, keys, MAX_KEYS_PER_WORK, problems)
 }

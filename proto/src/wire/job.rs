@@ -52,6 +52,8 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
     let following = mem::take(&mut job.following);
     let following =
         following.and_then(|following| problems.part("following", status::following(following)));
+    let last = mem::take(&mut job.last_run);
+    let last = last.and_then(|last| status::last_run("last_run", last, &mut problems));
     let spec = spec(job, &mut problems);
     problems.finish(name.zip(spec).map(|(name, spec)| Job {
         name,
@@ -65,6 +67,7 @@ pub fn job_from(mut job: pb::Job) -> Result<Job, Invalid> {
         next_starts,
         warnings,
         following,
+        last,
     }))
 }
 
@@ -83,6 +86,7 @@ pub fn job_to(job: Job) -> pb::Job {
         next_starts,
         warnings,
         following,
+        last,
     } = job;
     let JobSpec {
         source,
@@ -120,6 +124,7 @@ pub fn job_to(job: Job) -> pb::Job {
             .collect(),
         next_start_times: next_starts.into_iter().filter_map(time_to).collect(),
         following: following.map(status::following_to),
+        last_run: last.map(status::last_run_to),
     }
 }
 
@@ -141,6 +146,7 @@ fn spec(job: pb::Job, problems: &mut Problems) -> Option<JobSpec> {
         create_time: _,
         update_time: _,
         latest_run: _,
+        last_run: _,
         warnings: _,
         next_start_times: _,
         following: _,

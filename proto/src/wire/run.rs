@@ -227,6 +227,11 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         tags_unread,
         destination_listed,
         not_deleted,
+        copied_parts,
+        copied_parts_bytes,
+        copied_server_side_parts,
+        copied_server_side_parts_bytes,
+        copied_server_side_bytes,
     } = counters;
     let mut count = |field: &str, number: i64| problems.count(&path(at, field), number);
     Counters {
@@ -249,6 +254,14 @@ pub(super) fn counters_in(at: &str, counters: pb::Counters, problems: &mut Probl
         tags_unread: count("tags_unread", tags_unread),
         destination_listed: count("destination_listed", destination_listed),
         not_deleted: count("not_deleted", not_deleted),
+        copied_parts: count("copied_parts", copied_parts),
+        copied_parts_bytes: count("copied_parts_bytes", copied_parts_bytes),
+        copied_server_side_parts: count("copied_server_side_parts", copied_server_side_parts),
+        copied_server_side_parts_bytes: count(
+            "copied_server_side_parts_bytes",
+            copied_server_side_parts_bytes,
+        ),
+        copied_server_side_bytes: count("copied_server_side_bytes", copied_server_side_bytes),
     }
 }
 
@@ -275,6 +288,11 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         tags_unread,
         destination_listed,
         not_deleted,
+        copied_parts,
+        copied_parts_bytes,
+        copied_server_side_parts,
+        copied_server_side_parts_bytes,
+        copied_server_side_bytes,
     } = counters;
     pb::Counters {
         listed: int64(listed),
@@ -296,6 +314,11 @@ pub fn counters_to(counters: Counters) -> pb::Counters {
         tags_unread: int64(tags_unread),
         destination_listed: int64(destination_listed),
         not_deleted: int64(not_deleted),
+        copied_parts: int64(copied_parts),
+        copied_parts_bytes: int64(copied_parts_bytes),
+        copied_server_side_parts: int64(copied_server_side_parts),
+        copied_server_side_parts_bytes: int64(copied_server_side_parts_bytes),
+        copied_server_side_bytes: int64(copied_server_side_bytes),
     }
 }
 

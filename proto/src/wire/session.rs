@@ -3,12 +3,11 @@
 use super::ask::{self, Asked};
 use super::problems::path;
 use super::run::{counters_in, key, work_error};
-use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from, job};
+use super::{Problems, agent, deletes, endpoint, events, facts_from, failure_from, job, usage};
 use crate::model::{
-    Ack, Assignment, BucketFacts, Extras, FromAgent, Held, Hello, Invalid, Key, KeyRange, Lease,
-    MAX_DELETE_SAMPLES, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH,
-    MAX_PARTS, MAX_TRACE_LINKS, Outcome, Share, Shares, SplitProposal, State, Suspicion, ToAgent,
-    Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, BucketFacts, FromAgent, Held, Hello, Invalid, KeyRange, Lease,
+    MAX_OPENED_WITH, MAX_PARTS, MAX_TRACE_LINKS, Outcome, Share, Shares, SplitProposal, State,
+    Suspicion, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };
 use crate::pb::agent::v1 as pb;
 
@@ -159,6 +158,7 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         deleting,
         extra_samples,
         gone,
+        usage,
     } = message;
     let mut problems = Problems::default();
     let outcome = problems.choice("outcome", outcome, |outcome| match outcome {
@@ -181,13 +181,8 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
     for (index, failure) in failures.into_iter().enumerate() {
         known.extend(problems.part(&format!("failures[{index}]"), failure_from(failure)));
     }
-    let deleting =
-        deletes::keys("deleting", deleting, MAX_DELETING, &mut problems).unwrap_or_default();
-    let samples =
-        extra_samples.into_iter().filter_map(|one| key("extra_samples", one, &mut problems));
-    let samples = samples.take(MAX_DELETE_SAMPLES).collect();
-    let gone = deletes::keys("gone", gone, MAX_KEYS_PER_WORK, &mut problems).unwrap_or_default();
-    let extras = Extras { deleting, samples, gone };
+    let mut extras = deletes::extras([deleting, extra_samples, gone], &mut problems);
+    extras.usage = usage::usage("usage", usage.unwrap_or_default(), &mut problems);
     problems.finish(outcome.map(|outcome| WorkReport {
         sequence,
         held: Held { id: assignment_id, epoch },
@@ -469,10 +464,10 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
         }
         Some(pb::assignment::Work::Reap(pb::ReapWork {})) => Some(Work::Reap),
         Some(pb::assignment::Work::Keys(pb::KeysWork { keys })) => {
-            keys_work("keys.keys", keys, problems).map(Work::Keys)
+            deletes::keys_work("keys.keys", keys, problems).map(Work::Keys)
         }
         Some(pb::assignment::Work::DeleteKeys(pb::DeleteKeysWork { keys, unconditional })) => {
-            let keys = keys_work("delete_keys.keys", keys, problems)?;
+            let keys = deletes::keys_work("delete_keys.keys", keys, problems)?;
             Some(Work::DeleteKeys { keys, unconditional })
         }
         Some(pb::assignment::Work::Delete(work)) => deletes::work(work, problems),
@@ -487,20 +482,4 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
             Some(Work::Range { range, cursor })
         }
     }
-}
-
-fn keys_work(field: &str, keys: Vec<bytes::Bytes>, problems: &mut Problems) -> Option<Vec<Key>> {
-    let count = keys.len();
-    if !(1..=MAX_KEYS_PER_WORK).contains(&count) {
-        problems.add(field, format!("has {count} keys; 1 to {MAX_KEYS_PER_WORK} are allowed"));
-        return None;
-    }
-    let total: usize = keys.iter().map(bytes::Bytes::len).sum();
-    if total > MAX_KEY_BYTES_PER_WORK {
-        let text =
-            format!("has keys of {total} bytes; at most {MAX_KEY_BYTES_PER_WORK} are allowed");
-        problems.add(field, text);
-        return None;
-    }
-    deletes::keys(field, keys, MAX_KEYS_PER_WORK, problems)
 }

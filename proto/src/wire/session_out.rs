@@ -3,7 +3,7 @@
 use super::run::work_error_to;
 use super::{
     agent, ask, counters_to, deletes, duration_to, endpoint, events, facts_to, failure_to, int32,
-    int64, job, time_to,
+    int64, job, time_to, usage,
 };
 use crate::model::{
     Ack, Assignment, FromAgent, Held, Hello, Key, Lease, Outcome, Share, Shares, SplitProposal,
@@ -128,6 +128,7 @@ fn report_to(report: WorkReport) -> pb::WorkReport {
         deleting: keys(extras.deleting),
         extra_samples: keys(extras.samples),
         gone: keys(extras.gone),
+        usage: (!extras.usage.is_empty()).then(|| usage::usage_to(extras.usage)),
     }
 }
 

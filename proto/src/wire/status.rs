@@ -1,10 +1,31 @@
 //! How events and queues stand.
 
 use super::problems::path;
-use super::run::key;
+use super::run::{key, run_state, run_state_to};
 use super::{Problems, events, int64, names, time_to};
-use crate::model::{Dirty, Following, Gap, Invalid, Key, Location, QueueStatus, RunName};
+use crate::model::{Dirty, Following, Gap, Invalid, Key, LastRun, Location, QueueStatus, RunName};
 use crate::pb::v1 as pb;
+
+/// How the newest run of a job stands.
+pub(super) fn last_run(at: &str, last: pb::LastRun, problems: &mut Problems) -> Option<LastRun> {
+    let pb::LastRun { name, state, create_time, end_time } = last;
+    let name = problems.run(&path(at, "name"), &name);
+    let state = problems.choice(&path(at, "state"), state, run_state);
+    let created = problems.time(&path(at, "create_time"), create_time).unwrap_or_default();
+    let ended = problems.time(&path(at, "end_time"), end_time);
+    Some(LastRun { name: name?, state: state?, created, ended })
+}
+
+/// The same for the wire.
+pub(super) fn last_run_to(last: LastRun) -> pb::LastRun {
+    let LastRun { name, state, created, ended } = last;
+    pb::LastRun {
+        name: name.to_string(),
+        state: run_state_to(state).into(),
+        create_time: time_to(created),
+        end_time: ended.and_then(time_to),
+    }
+}
 
 pub(super) fn following(following: pb::Following) -> Result<Following, Invalid> {
     let pb::Following { run, destinations, events, lost_objects, last_lost_key, gap } = following;

@@ -2,7 +2,7 @@
 
 use super::problems::path;
 use super::run::{key, run_from, run_to};
-use super::{Problems, int32, int64, names, time_to};
+use super::{Problems, int32, int64, names, time_to, usage};
 use crate::model::{
     HeldRange, Invalid, Key, KeyRange, Limits, Location, RangeState, RangeStrip, RunAgent,
     RunStage, RunView,
@@ -107,7 +107,7 @@ pub fn run_view_to(view: RunView) -> pb::RunView {
 }
 
 /// Each of several, those left out that make no sense.
-fn each<W, M>(
+pub(super) fn each<W, M>(
     field: &str,
     items: Vec<W>,
     problems: &mut Problems,
@@ -117,7 +117,7 @@ fn each<W, M>(
     items.filter_map(|(index, one)| read(&format!("{field}[{index}]"), one, problems)).collect()
 }
 
-fn run_stage(stage: pb::RunStage) -> Option<RunStage> {
+pub(super) fn run_stage(stage: pb::RunStage) -> Option<RunStage> {
     Some(match stage {
         pb::RunStage::Unspecified => return None,
         pb::RunStage::Scan => RunStage::Scan,
@@ -128,7 +128,7 @@ fn run_stage(stage: pb::RunStage) -> Option<RunStage> {
     })
 }
 
-fn run_stage_to(stage: RunStage) -> pb::RunStage {
+pub(super) fn run_stage_to(stage: RunStage) -> pb::RunStage {
     match stage {
         RunStage::Scan => pb::RunStage::Scan,
         RunStage::Approval => pb::RunStage::Approval,
@@ -202,19 +202,29 @@ fn held_range_to(held: HeldRange) -> pb::HeldRange {
 }
 
 fn agent(at: &str, agent: pb::RunAgent, problems: &mut Problems) -> Option<RunAgent> {
-    let pb::RunAgent { agent, held, capacity, draining } = agent;
+    let pb::RunAgent { agent, held, capacity, draining, activity, silence } = agent;
     let name = problems.part(&path(at, "agent"), names::agent_name(&agent));
     let held = problems.small_count(&path(at, "held"), held);
     let capacity = problems.small_count(&path(at, "capacity"), capacity);
-    Some(RunAgent { agent: name?, held, capacity, draining })
+    let activity = match activity {
+        Some(activity) => Ok(usage::activity(&path(at, "activity"), activity, problems)),
+        None => Err(silence),
+    };
+    Some(RunAgent { agent: name?, held, capacity, draining, activity })
 }
 
 fn agent_to(agent: RunAgent) -> pb::RunAgent {
-    let RunAgent { agent, held, capacity, draining } = agent;
+    let RunAgent { agent, held, capacity, draining, activity } = agent;
+    let (activity, silence) = match activity {
+        Ok(activity) => (Some(usage::activity_to(activity)), String::new()),
+        Err(silence) => (None, silence),
+    };
     pb::RunAgent {
         agent: names::format_agent(&agent),
         held: int32(held),
         capacity: int32(capacity),
         draining,
+        activity,
+        silence,
     }
 }

@@ -234,6 +234,7 @@ pub(crate) fn question() -> BoxedStrategy<Question> {
         probe.boxed(),
         plan.boxed(),
         super::setup::ask(),
+        run_name().prop_map(Ask::Activity).boxed(),
     ];
     (any::<u64>(), duration(), ask)
         .prop_map(|(id, patience, ask)| Question { id, patience, ask })
@@ -251,6 +252,7 @@ pub(crate) fn answer() -> BoxedStrategy<Answer> {
             }
         ),
         super::setup::answer(),
+        super::view::activity().prop_map(|activity| Answer::Active(Box::new(activity))),
     ]
     .boxed()
 }

@@ -1,5 +1,7 @@
 //! Any valid job.
 
+use s3sync_proto::model::LastRun;
+
 use super::events::following;
 use super::*;
 
@@ -109,14 +111,17 @@ fn job_spec() -> impl Strategy<Value = JobSpec> {
 pub(crate) fn job() -> impl Strategy<Value = Job> {
     let warning = (text(), text()).prop_map(|(field, description)| Warning { field, description });
     let next = vec(time(), 0..3);
+    let state = proptest::sample::select(vec![RunState::Pending, RunState::Succeeded]);
+    let last = (run_name(), state, time(), of(time()))
+        .prop_map(|(name, state, created, ended)| LastRun { name, state, created, ended });
     let head = (name(), text(), text(), COUNTS, (time(), next), time());
-    (head, job_spec(), of(run_name()), vec(warning, 0..3), of(following())).prop_map(
+    (head, job_spec(), of(run_name()), vec(warning, 0..3), (of(following()), of(last))).prop_map(
         |(
             (name, uid, etag, generation, (created, next_starts), updated),
             spec,
             latest_run,
             warnings,
-            following,
+            (following, last),
         )| Job {
             name,
             uid,
@@ -129,6 +134,7 @@ pub(crate) fn job() -> impl Strategy<Value = Job> {
             next_starts,
             warnings,
             following,
+            last,
         },
     )
 }

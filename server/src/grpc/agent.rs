@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Ack, Answer, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
+    Ack, Answer, FEATURE_ACTIVITY, FEATURE_ASK, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
     FEATURE_EVENT_DELETES, FEATURE_EVENTS, FEATURE_KEYS, FEATURE_LIMITS, FEATURE_PLAN,
     FEATURE_SETUP, FailureClass, FromAgent, Held, Hello, Invalid, Lease, Name, State, ToAgent,
     Verdict, Welcome, WorkError,
@@ -39,6 +39,7 @@ const FEATURES: &[&str] = &[
     FEATURE_LIMITS,
     FEATURE_SETUP,
     FEATURE_EVENT_DELETES,
+    FEATURE_ACTIVITY,
 ];
 /// The first message comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);

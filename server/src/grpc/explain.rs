@@ -120,7 +120,11 @@ impl Asking<'_> {
             }
             (
                 agent,
-                Answer::Refused(_) | Answer::Probed { .. } | Answer::Planned(_) | Answer::SetUp(_),
+                Answer::Refused(_)
+                | Answer::Probed { .. }
+                | Answer::Planned(_)
+                | Answer::SetUp(_)
+                | Answer::Active(_),
             ) => Err(Silence::Nobody(format!("{agent} answered something else"))),
         }
     }

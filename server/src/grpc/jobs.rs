@@ -1,7 +1,7 @@
 //! JobService: jobs and their runs.
 
 use prost::Message;
-use s3sync_proto::model::{Invalid, Job, Key, Name, RunName, Trigger};
+use s3sync_proto::model::{Invalid, Job, Key, LastRun, Name, Run, RunName, Trigger};
 use s3sync_proto::pb::v1 as pb;
 use s3sync_proto::pb::v1::job_service_server::JobService;
 use s3sync_proto::wire;
@@ -13,11 +13,11 @@ use super::endpoints::{change_refused, id};
 use super::merge::{Kind, Merge, merge};
 use super::status::{missing, refused};
 use super::update::Update;
-use super::{Context, explain, page, plan, trace, watch};
+use super::{Context, explain, page, plan, trace, view, watch};
 use crate::catalogue::{ChangeOptions, Editor, Precondition, Refused};
 use crate::plan::check;
 use crate::plan::schedule::upcoming;
-use crate::store::{Catalogue, RequestKey, StartRun};
+use crate::store::{Catalogue, Error, RequestKey, StartRun};
 
 /// Next times that are told of a single job.
 const NEXT_STARTS: usize = 3;
@@ -32,6 +32,20 @@ impl Jobs {
     async fn must_exist(&self, job: &Name, text: &str) -> Result<(), Status> {
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
         if catalogue.jobs.contains_key(job) { Ok(()) } else { Err(missing(text)) }
+    }
+
+    /// How a job's newest run stands. A job may have gone since it was read, and its runs with it.
+    async fn last_run(&self, job: &Job) -> Result<Option<LastRun>, Status> {
+        if job.latest_run.is_none() {
+            return Ok(None);
+        }
+        match self.0.store.run(&job.name, None).await {
+            Ok(Run { name, state, created, ended, .. }) => {
+                Ok(Some(LastRun { name, state, created, ended }))
+            }
+            Err(Error::NotFound(_)) => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
     }
 
     /// The full name of a run that may have been asked for as the newest.
@@ -92,6 +106,7 @@ impl JobService for Jobs {
             job.next_starts = upcoming(timing, *next, NEXT_STARTS);
         }
         job.following = self.0.store.following(&name).await.map_err(refused)?;
+        job.last = self.last_run(&job).await?;
         Ok(Response::new(warned(&name, job, &catalogue)))
     }
 
@@ -103,8 +118,11 @@ impl JobService for Jobs {
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
         let named = catalogue.jobs.values().map(|job| (job.name.to_string(), job.clone()));
         let (mut jobs, next_page_token) = page::by_name("jobs", named, page_size, &page_token)?;
-        for job in jobs.iter_mut().filter(|job| job.spec.events.is_some()) {
-            job.following = self.0.store.following(&job.name).await.map_err(refused)?;
+        for job in &mut jobs {
+            if job.spec.events.is_some() {
+                job.following = self.0.store.following(&job.name).await.map_err(refused)?;
+            }
+            job.last = self.last_run(job).await?;
         }
         let jobs = jobs.into_iter().map(|job| warned(&job.name.clone(), job, &catalogue)).collect();
         Ok(Response::new(pb::ListJobsResponse { jobs, next_page_token }))
@@ -208,9 +226,17 @@ impl JobService for Jobs {
         request: Request<pb::GetRunViewRequest>,
     ) -> Result<Response<pb::RunView>, Status> {
         let (job, number) = wire::parse_run(&request.get_ref().name)?;
-        let now = self.0.clock.now();
-        let (view, _) = self.0.store.run_view(&job, number, now).await.map_err(refused)?;
+        let view = view::of_run(&self.0, &job, number).await.map_err(refused)?;
         Ok(Response::new(wire::run_view_to(view)))
+    }
+
+    async fn get_run_report(
+        &self,
+        request: Request<pb::GetRunReportRequest>,
+    ) -> Result<Response<pb::RunReport>, Status> {
+        let (job, number) = wire::parse_run(&request.get_ref().name)?;
+        let report = self.0.store.run_report(&job, number).await.map_err(refused)?;
+        Ok(Response::new(wire::run_report_to(report)))
     }
 
     async fn list_runs(

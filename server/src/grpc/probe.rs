@@ -64,7 +64,11 @@ pub(super) async fn endpoint(
                 Ok(places)
             }
             Ok(
-                Answer::Explained(_) | Answer::Refused(_) | Answer::Planned(_) | Answer::SetUp(_),
+                Answer::Explained(_)
+                | Answer::Refused(_)
+                | Answer::Planned(_)
+                | Answer::SetUp(_)
+                | Answer::Active(_),
             ) => Err("answered something else".to_owned()),
             Err(why) => Err(why),
         };

@@ -57,6 +57,7 @@ const CASES: &[Case] = &[
     ("a reason is recorded once and goes with the first lease", |b| Box::pin(runs::reasons(b))),
     ("ranges are shown in the order of keys, with who holds them", |b| Box::pin(view::strips(b))),
     ("what an earlier run listed is expected again", |b| Box::pin(view::expected(b))),
+    ("a report has requests, waits and what happened", |b| Box::pin(view::reported(b))),
     ("a retry knows how many keys it has", |b| Box::pin(view::named_keys(b))),
     ("failures are paged, and kept up to the limit", |b| Box::pin(runs::failures_limit(b))),
     ("failures are found by key, newest first", |b| Box::pin(asked::failures_of_key(b))),

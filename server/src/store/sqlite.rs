@@ -15,6 +15,7 @@ mod keys;
 mod lease;
 mod open;
 mod pause;
+mod reckon;
 mod report;
 mod row;
 mod runs;
@@ -31,8 +32,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
     Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
-    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName, RunView,
-    SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch, WorkError,
+    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName, RunReport,
+    RunView, SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch, WorkError,
     WorkReport,
 };
 use tokio::sync::watch;
@@ -182,9 +183,14 @@ impl Store for Sqlite {
         job: &Name,
         number: Option<u64>,
         now: Timestamp,
-    ) -> Result<(RunView, Vec<SessionId>), Error> {
+    ) -> Result<(RunView, Vec<Option<SessionId>>), Error> {
         let job = job.clone();
         self.read(move |db| view::of(db, &job, number, now)).await
+    }
+
+    async fn run_report(&self, job: &Name, number: Option<u64>) -> Result<RunReport, Error> {
+        let job = job.clone();
+        self.read(move |db| reckon::report(db, &job, number)).await
     }
 
     async fn runs(

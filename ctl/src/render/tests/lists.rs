@@ -6,7 +6,7 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use s3sync_proto::model::{
     Agent, AgentEndpoint, AgentState, AllowRule, BucketFacts, CheckState, Endpoint, EndpointSpec,
-    Job, ProbeCheck, Queue, QueueCheck, QueueSpec, SetupPlace, SetupStep, Verb, Warning,
+    Job, LastRun, ProbeCheck, Queue, QueueCheck, QueueSpec, SetupPlace, SetupStep, Verb, Warning,
 };
 
 use super::*;
@@ -42,6 +42,12 @@ fn jobs() {
         latest_run: Some("jobs/media/runs/7".parse().unwrap()),
         next_starts: Vec::new(),
         following: None,
+        last: Some(LastRun {
+            name: "jobs/media/runs/7".parse().unwrap(),
+            state: RunState::FinishedWithFailures,
+            created: NEVER,
+            ended: Some(NEVER),
+        }),
         warnings: vec![Warning {
             field: "source.prefix".into(),
             description: "is odd; do otherwise".into(),
@@ -50,14 +56,13 @@ fn jobs() {
     shows(
         &job,
         expect![[r#"
-        JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN
-        media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7
-                             cnn1:dest-cnn1/out/
-    "#]],
+            JOB    LAST RUN                        NEXT  LAG  SCHEDULE
+            media  7 finished with failures - ago  -     -    every 6h
+        "#]],
         expect![[r#"
-            JOB    SOURCE        DESTINATIONS         SCHEDULE  NEXT  LAST RUN  DELETES  LAG  GENERATION  AGE
-            media  usw2:src/in/  usw2:dest-usw2/out/  every 6h  -     media/7   keep     -    3           -
-                                 cnn1:dest-cnn1/out/
+            JOB    LAST RUN                        NEXT  LAG  SCHEDULE  SOURCE        DESTINATIONS         DELETES  GENERATION  AGE
+            media  7 finished with failures - ago  -     -    every 6h  usw2:src/in/  usw2:dest-usw2/out/  keep     3           -
+                                                                                      cnn1:dest-cnn1/out/
         "#]],
         expect![[r#"
             job         media
@@ -71,7 +76,7 @@ fn jobs() {
             generation  3
             created     -
             updated     -
-            last run    media/7
+            last run    7 finished with failures - ago
             warning     source.prefix: is odd; do otherwise
         "#]],
     );

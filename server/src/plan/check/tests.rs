@@ -91,6 +91,7 @@ fn add(catalogue: &mut Catalogue, name: &str, spec: JobSpec) {
         latest_run: None,
         next_starts: Vec::new(),
         following: None,
+        last: None,
         warnings: vec![],
     };
     catalogue.jobs.insert(name, job);

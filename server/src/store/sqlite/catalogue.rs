@@ -100,6 +100,7 @@ fn jobs(db: &Connection) -> Result<BTreeMap<Name, Job>, Error> {
             latest_run,
             next_starts: next.map(Timestamp::from_micros).into_iter().collect(),
             following: None,
+            last: None,
             warnings: Vec::new(),
         };
         jobs.insert(name, job);

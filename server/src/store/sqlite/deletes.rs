@@ -45,11 +45,16 @@ fn row(db: &Connection, run: i64) -> Result<Option<Row>, Error> {
 
 /// Where a run stands with its deletes; `None`: it has not counted.
 pub(super) fn stage(db: &Connection, run: i64) -> Result<Option<RunStage>, Error> {
-    Ok(row(db, run)?.map(|row| match row.stage.as_str() {
+    Ok(row(db, run)?.map(|row| stage_of(&row.stage)))
+}
+
+/// The stage of a word.
+pub(super) fn stage_of(word: &str) -> RunStage {
+    match word {
         ASKING => RunStage::Approval,
         COUNTING => RunStage::Recount,
         _ => RunStage::Delete,
-    }))
+    }
 }
 
 /// What a run found to delete, as it is shown.

@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0101_figures.sql"),
     include_str!("../../../migrations/0105_traces.sql"),
     include_str!("../../../migrations/0110_event_deletes.sql"),
+    include_str!("../../../migrations/0120_reports.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -6,7 +6,9 @@ use s3sync_proto::model::{
 };
 
 use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
-use super::{deletes, event_deletes, events, figures, keys, pause, runs, suspects, watches};
+use super::{
+    deletes, event_deletes, events, figures, keys, pause, reckon, runs, suspects, watches,
+};
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
 
@@ -46,6 +48,7 @@ pub(super) fn apply(
         }
     }
     count(db, row.run, row.destination, report.counters)?;
+    reckon::spend(db, row.run, row.destination, std::mem::take(&mut report.extras.usage))?;
     fail_keys(db, row.run, row.destination, &report.failures)?;
     if let Some(cursor) = &report.cursor {
         // Every key up to the cursor is settled, so no upload of it is open.
@@ -101,6 +104,7 @@ fn reaped(
         return Err(Error::Invalid(format!("range {}: there were no keys to look at", row.id)));
     }
     count(db, row.run, row.destination, report.counters)?;
+    reckon::spend(db, row.run, row.destination, report.extras.usage)?;
     match report.outcome {
         Outcome::Checkpoint => {}
         Outcome::Completed => close(db, row, row.cursor.as_ref())?,

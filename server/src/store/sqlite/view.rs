@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use s3sync_proto::model::{
-    HeldRange, JobSpec, KeyRange, MAX_HELD_SHOWN, Name, RangeState, RangeStrip, Run, RunAgent,
-    RunName, RunStage, RunView, Timestamp, Trigger,
+    FEATURE_ACTIVITY, HeldRange, JobSpec, KeyRange, MAX_HELD_SHOWN, Name, RangeState, RangeStrip,
+    Run, RunAgent, RunName, RunStage, RunView, Timestamp, Trigger,
 };
 
-use super::row::{DONE, GIVEN_UP, LEASED, key, name, time, uint, uint32};
+use super::row::{DONE, GIVEN_UP, LEASED, key, name, parse, time, uint, uint32};
 use super::{deletes, runs};
 use crate::store::{Error, MAX_AGENTS_SHOWN, SessionId};
 
@@ -17,7 +17,7 @@ pub(super) fn of(
     job: &Name,
     number: Option<u64>,
     now: Timestamp,
-) -> Result<(RunView, Vec<SessionId>), Error> {
+) -> Result<(RunView, Vec<Option<SessionId>>), Error> {
     let run = runs::get(db, job, number)?;
     let id = runs::row_of(db, &run.name)?;
     let (spec, _) = runs::spec(db, id)?;
@@ -150,23 +150,23 @@ fn expect(
         return Ok(None);
     }
     let mut found = None;
-    for (index, (strip, destination)) in strips.iter_mut().zip(&spec.destinations).enumerate() {
+    for (strip, destination) in strips.iter_mut().zip(&spec.destinations) {
         let mut places = before.destinations.iter();
         let Some(place) = places.position(|one| one.location == destination.location) else {
             continue;
         };
         let listed = runs::destinations(db, earlier)?.get(place).map(|one| one.counters.listed);
-        // More than was expected was found already: then nothing is known.
-        let so_far = run.destinations.get(index).map_or(0, |one| one.counters.listed);
-        strip.expected_keys = listed.filter(|listed| *listed >= so_far);
+        strip.expected_keys = listed;
         found = Some(RunName { job: run.name.job.clone(), number: uint(number) });
     }
-    Ok(found.filter(|_| strips.iter().any(|strip| strip.expected_keys.is_some())))
+    Ok(found)
 }
 
-/// Agents that hold work of the run, their sessions, and how many more there are.
-fn agents(db: &Connection, run: i64) -> Result<(Vec<RunAgent>, Vec<SessionId>, u32), Error> {
-    let sql = "SELECT name, sessions.id AS session, capacity, draining, held FROM
+/// Agents that hold work of the run, their sessions where these tell what they do, and how many more there are.
+type Agents = (Vec<RunAgent>, Vec<Option<SessionId>>, u32);
+
+fn agents(db: &Connection, run: i64) -> Result<Agents, Error> {
+    let sql = "SELECT name, sessions.id AS session, capacity, draining, features, held FROM
                    (SELECT session, COUNT(*) AS held FROM ranges WHERE run = ?1 AND state = 1 GROUP BY session) AS work
                JOIN sessions ON sessions.id = work.session JOIN agents ON agents.name = sessions.agent
                ORDER BY agents.name";
@@ -183,8 +183,11 @@ fn agents(db: &Connection, run: i64) -> Result<(Vec<RunAgent>, Vec<SessionId>, u
             held: uint32(row.get("held")?),
             capacity: uint32(row.get("capacity")?),
             draining: row.get("draining")?,
+            activity: Err(String::new()),
         });
-        sessions.push(SessionId(uint(row.get("session")?)));
+        let features: Vec<String> = parse(&row.get::<_, String>("features")?)?;
+        let tells = features.iter().any(|feature| feature == FEATURE_ACTIVITY);
+        sessions.push(tells.then_some(SessionId(uint(row.get("session")?))));
     }
     Ok((agents, sessions, more))
 }

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{LEASED, LetGo, blob, json, let_go, parse, range, ranges_of, touch_run};
-use super::{runs, watches};
+use super::{reckon, runs, watches};
 use crate::plan::REFUSAL_PAUSE;
 use crate::store::{Error, MAX_RANGES_PER_DESTINATION};
 
@@ -72,6 +72,7 @@ pub(super) fn split(
         params![row.run, row.destination, at, blob(row.until.as_ref())],
     )?;
     let rest = db.last_insert_rowid();
+    reckon::cut(db, row.run)?;
     db.execute(
         "UPDATE upload_intents SET range = ?3 WHERE range = ?1 AND key > ?2",
         params![row.id, at, rest],
