@@ -154,7 +154,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     context.tasks.spawn(keep::serve(context.clone(), keep::keep(config.keep_runs)));
     let pages = ServerPages::new(Arc::clone(&metrics), Arc::clone(&store), clock::system());
     context.tasks.spawn(Arc::clone(&pages).keep_fresh(shutdown.clone()));
-    context.tasks.spawn(http::serve(http_listener, pages, shutdown.clone()));
+    context.tasks.spawn(http::serve(http_listener, Arc::clone(&pages) as _, shutdown.clone()));
     if let Some(file) = &config.ready_file {
         write_ready(file, grpc_address, http_address).map_err(RunError::ReadyFile)?;
     }
@@ -180,8 +180,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         tracing::warn!("some tasks did not end in time");
     }
     sqlite.close().await;
-    // Blocks while it sends.
-    drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
+    pages.finish().await;
     tracing::info!("stopped");
     Ok(served?)
 }

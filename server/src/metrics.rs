@@ -99,7 +99,7 @@ impl ServerPages {
         Arc::new(Self { metrics, store, clock, latest, turn: TurnMutex::new(()) })
     }
 
-    /// Keeps figures fresh while metrics are sent, and sends the last ones at the end.
+    /// Keeps figures fresh while metrics are sent.
     pub(crate) async fn keep_fresh(self: Arc<Self>, shutdown: CancellationToken) {
         if !self.metrics.are_sent() {
             return;
@@ -111,6 +111,17 @@ impl ServerPages {
                 () = shutdown.cancelled() => {}
             }
         }
+    }
+
+    /// Sends the last figures. The store may be closed: it can be read.
+    pub(crate) async fn finish(&self) {
+        if !self.metrics.are_sent() {
+            return;
+        }
+        self.look().await;
+        let metrics = Arc::clone(&self.metrics);
+        // Blocks while it sends.
+        drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
     }
 
     async fn look(&self) {

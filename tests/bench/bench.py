@@ -1,11 +1,15 @@
 """Benchmarks: wall time, CPU seconds and peak memory of all processes of each tool, requests by kind, ratios."""
 
+import http.server
 import json
 import os
 import signal
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -58,23 +62,29 @@ def usage(pid):
 class Ours:
     """Server and one agent, as a user would run them."""
 
-    def __init__(self, demo, lab, folder):
+    def __init__(self, demo, lab, folder, environment=None, pages=None):
         self.demo, self.folder = demo, folder
+        environment = os.environ | (environment or {})
         ready = os.path.join(folder, "ready.json")
         self.server = subprocess.Popen(
             [demo, "server", "--data-dir", os.path.join(folder, "data"), "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0",
-             "--ready-file", ready], stderr=open(os.path.join(folder, "server.log"), "w"))
+             "--ready-file", ready], stderr=open(os.path.join(folder, "server.log"), "w"),
+            env=environment)
         while not os.path.exists(ready):
             time.sleep(0.05)
-        self.url = "http://" + json.load(open(ready))["grpc"]
+        said = json.load(open(ready))
+        self.url, self.pages = "http://" + said["grpc"], [said["http"]]
         config = os.path.join(folder, "agent.toml")
         with open(config, "w") as file:
             file.write(f'server = "{self.url}"\nname = "bench"\n')
+            if pages:
+                file.write(f'http = "{pages}"\n')
+                self.pages.append(pages)
             for name, key in [("west", WEST), ("china", CHINA)]:
                 file.write(f'[endpoints.{name}]\naccess_key_id = "{key[0]}"\nsecret_access_key = "{key[1]}"\n')
         os.chmod(config, 0o600)
         self.agent = subprocess.Popen([demo, "agent", "--config", config],
-                                      stderr=open(os.path.join(folder, "agent.log"), "w"))
+                                      stderr=open(os.path.join(folder, "agent.log"), "w"), env=environment)
         job = os.path.join(folder, "job.yaml")
         with open(job, "w") as file:
             for name, region in [("west", "us-west-2"), ("china", "cn-north-1")]:
@@ -191,6 +201,70 @@ def memory(name, demo, seed, call_name, compare):
     return {"case": name, **result}
 
 
+class Sink(http.server.BaseHTTPRequestHandler):
+    """A collector that takes everything and keeps nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def observed(demo, seed, on):
+    """One run: with metrics read every second and sent, and 1 % of the traces, or with all of it off."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Lab(demo)
+        call(f"{lab.admin}/west/seed/source", "PUT", seed)
+        over = threading.Event()
+        if on:
+            sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+            threading.Thread(target=sink.serve_forever, daemon=True).start()
+            environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.server_address[1]}",
+                           "OTEL_METRIC_EXPORT_INTERVAL": "1000", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+                           "OTEL_TRACES_SAMPLER_ARG": "0.01"}
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                pages = f"127.0.0.1:{free.getsockname()[1]}"
+        else:
+            environment, pages = {"OTEL_SDK_DISABLED": "true"}, None
+        ours = Ours(demo, lab, folder, environment, pages)
+
+        def scrape():
+            while not over.wait(1):
+                for address in ours.pages:
+                    urllib.request.urlopen(f"http://{address}/metrics").read()
+
+        if on:
+            threading.Thread(target=scrape, daemon=True).start()
+        try:
+            result = ours.run()
+            assert lab.digest("west", "source") == lab.digest("china", "ours"), "the copies differ"
+        finally:
+            over.set()
+            ours.stop()
+            lab.process.terminate()
+            if on:
+                sink.shutdown()
+    return result
+
+
+def overhead(demo, seed, rounds):
+    """Rounds in turn, so that what else the machine does meets both; the median of the ratios of neighbours."""
+    pairs = [(observed(demo, seed, False), observed(demo, seed, True)) for _ in range(rounds)]
+    ratio = {name: statistics.median(off[name] / on[name] for off, on in pairs) for name in ("wall", "cpu")}
+    result = {"case": f"{seed['count']} x {seed['size']} B, telemetry against none", "rounds": rounds,
+              "throughput_ratio": ratio["wall"], "cpu_ratio": ratio["cpu"],
+              "off": [off for off, _ in pairs], "on": [on for _, on in pairs]}
+    result["reached"] = ratio["wall"] >= 0.97
+    return result
+
+
 def main():
     demo, peer = os.path.abspath(sys.argv[1]), sys.argv[2]
     wanted = sys.argv[3:] or ["small", "large", "scan"]
@@ -203,6 +277,9 @@ def main():
         print(json.dumps(memory("100,000 x 4 KiB", demo, small, "generate", False), indent=1))
         giants = {"prefix": "g/", "count": 64, "size": int(os.environ.get("S3SYNC_BENCH_GIANT_MIB", 1024)) << 20}
         print(json.dumps(memory(f"64 x {giants['size'] >> 20} MiB", demo, giants, "giants", True), indent=1))
+    if "overhead" in wanted:
+        seed = {"prefix": "s/", "count": 10_000, "size": 4096}
+        print(json.dumps(overhead(demo, seed, int(os.environ.get("S3SYNC_BENCH_ROUNDS", 7))), indent=1))
     if "scan" in wanted:
         print(json.dumps(scan(demo, 1_000_000), indent=1))
 

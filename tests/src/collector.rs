@@ -1,4 +1,4 @@
-//! A collector of traces on a socket: takes them by gRPC and by HTTP/protobuf, and keeps them.
+//! A collector of traces and metrics on a socket: takes them by gRPC and by HTTP/protobuf, and keeps them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,6 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context as _;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -44,6 +50,17 @@ pub struct Span {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// A metric that was received, once for each time it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Of which program it is.
+    pub service: String,
+    /// Of which process.
+    pub process: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// How spans come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -63,7 +80,7 @@ pub struct Collector {
 
 /// What was received.
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<Span>>>);
+struct Kept(Arc<Mutex<Vec<Span>>>, Arc<Mutex<Vec<Metric>>>);
 
 impl Collector {
     /// Listens on a free port.
@@ -78,7 +95,8 @@ impl Collector {
         match protocol {
             Protocol::Grpc => {
                 let served = tonic::transport::Server::builder()
-                    .add_service(TraceServiceServer::new(keeps))
+                    .add_service(TraceServiceServer::new(keeps.clone()))
+                    .add_service(MetricsServiceServer::new(keeps))
                     .serve_with_incoming_shutdown(
                         TcpListenerStream::new(listener),
                         stopped.cancelled_owned(),
@@ -125,6 +143,12 @@ impl Collector {
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
         self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All metrics, each as often as it came.
+    #[must_use]
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.kept.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The trace that has a span of this name; the first of several.
@@ -195,14 +219,16 @@ async fn answer(
 ) -> anyhow::Result<http::Response<Full<bytes::Bytes>>> {
     let path = request.uri().path().to_owned();
     let bytes = request.into_body().collect().await?.to_bytes();
-    let status = match ExportTraceServiceRequest::decode(bytes) {
-        Ok(message) if path == "/v1/traces" => {
-            kept.take(message);
-            200
+    let taken = match path.as_str() {
+        "/v1/traces" => {
+            ExportTraceServiceRequest::decode(bytes).ok().map(|message| kept.take(message))
         }
-        // Whatever else is delivered is not looked at.
-        Ok(_) | Err(_) => 404,
+        "/v1/metrics" => ExportMetricsServiceRequest::decode(bytes)
+            .ok()
+            .map(|message| kept.take_metrics(message)),
+        _ => None,
     };
+    let status = if taken.is_some() { 200 } else { 404 };
     let body = ExportTraceServiceResponse::default().encode_to_vec();
     let response =
         http::Response::builder().status(status).header("content-type", "application/x-protobuf");
@@ -220,7 +246,33 @@ impl TraceService for Kept {
     }
 }
 
+#[tonic::async_trait]
+impl MetricsService for Kept {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        self.take_metrics(request.into_inner());
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
 impl Kept {
+    fn take_metrics(&self, message: ExportMetricsServiceRequest) {
+        let mut kept = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        for of_resource in message.resource_metrics {
+            let resource = attributes(of_resource.resource.unwrap_or_default().attributes);
+            let known = |name: &str| resource.get(name).cloned().unwrap_or_default();
+            for metric in of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                kept.push(Metric {
+                    service: known("service.name"),
+                    process: known("service.instance.id"),
+                    name: metric.name,
+                });
+            }
+        }
+    }
+
     fn take(&self, message: ExportTraceServiceRequest) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for of_resource in message.resource_spans {
