@@ -282,6 +282,19 @@ def main():
         print(json.dumps(overhead(demo, seed, int(os.environ.get("S3SYNC_BENCH_ROUNDS", 7))), indent=1))
     if "scan" in wanted:
         print(json.dumps(scan(demo, 1_000_000), indent=1))
+    # Smaller, to try them out.
+    scale = float(os.environ.get("S3SYNC_BENCH_SCALE", 1))
+    if "limits" in wanted:
+        for result in control.limits(demo, scale):
+            print(json.dumps(result, indent=1))
+    if "fair" in wanted:
+        print(json.dumps(control.fairness(demo, scale), indent=1))
+    if "deletes" in wanted:
+        print(json.dumps(control.deletes(demo, scale), indent=1))
 
 
-main()
+if __name__ == "__main__":
+    # It uses what is here.
+    import control
+
+    main()

@@ -198,6 +198,92 @@ async fn agents_and_server_are_killed_among_the_deletes() {
     assert_mirrored(&world);
 }
 
+/// Kills, refusals and a source that is written while a mirror deletes, by a seed.
+async fn harass(world: &mut World, rng: &mut fastrand::Rng, gone: &[Bytes]) {
+    for turn in 0..6 {
+        let copied = extra(world);
+        until("deletes go on, or are over", RUN_BOUND, || async {
+            let run = world.client().unwrap().get_run(&media(), None).await;
+            let over = run.as_ref().is_ok_and(|run| run.state.is_terminal());
+            if over || extra(world) < copied { Ok(()) } else { Err(format!("{run:?}")) }
+        })
+        .await;
+        // The source gets keys back, with the bytes that the destinations have or with others.
+        for _ in 0..5 {
+            let key = &gone[rng.usize(..gone.len())];
+            let same =
+                world.side("cnn1").object(CHINA_DESTINATION, [b"destfolder/", &key[..]].concat());
+            let body = same
+                .filter(|_| rng.bool())
+                .map_or_else(|| Bytes::from("other"), |one| one.body.clone());
+            world.side("usw2").seed(SOURCE, [b"srcfolder/", &key[..]].concat(), body);
+        }
+        match (turn + rng.usize(..3)) % 3 {
+            0 => {
+                world.kill_agent("one").await.unwrap();
+                start_mirror(world, "one");
+            }
+            1 => {
+                world.kill_server().await.unwrap();
+                world.start_server().await.unwrap();
+            }
+            _ => {
+                world.kill_agent("two").await.unwrap();
+                start_mirror(world, "two");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_refused_and_written_meanwhile_nothing_that_the_source_has_is_missing() {
+    for seed in [1, 2] {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut world, _folder) = shrunk(600, 300, "max_percent: 90").await;
+        let kept = keys(&world, "usw2", SOURCE, "srcfolder/");
+        let there = keys(&world, "cnn1", CHINA_DESTINATION, "destfolder/");
+        let gone: Vec<Bytes> = there.difference(&kept).cloned().collect();
+        let rate = |operation, fault, rate| Rule::of(operation, fault, When::Rate(rate));
+        for side in ["usw2", "cnn1"] {
+            let rules = vec![
+                Rule::of("GetObject", Fault::Delay(20), When::Always),
+                Rule::of("DeleteObjects", Fault::Delay(300), When::Always),
+                rate("DeleteObjects", Fault::FailEntry, 0.3),
+                rate("DeleteObjects", Fault::ResetAfter, 0.2),
+                rate("ListObjectsV2", Fault::InternalError, 0.05),
+                rate("ListObjectsV2", Fault::EmptyBody, 0.05),
+                // Nothing of this proves that a key is not there.
+                rate("GetObject", Fault::EmptyNotFound, 0.05),
+                rate("GetObject", Fault::NoSuchBucket, 0.02),
+                rate("GetObject", Fault::AccessDenied, 0.02),
+            ];
+            world.side(side).set_faults(Faults::new(seed, rules));
+        }
+        start_mirror(&mut world, "two");
+        let run = start_run(&world).await;
+        harass(&mut world, &mut rng, &gone).await;
+        let run = ended(&world, &run).await;
+        let ran = format!("{seed}: {run:?}\n{}", world.logs());
+        for (side, bucket) in PLACES {
+            let there = keys(&world, side, bucket, "destfolder/");
+            assert_eq!(kept.difference(&there).count(), 0, "{bucket} {ran}");
+            assert_eq!(
+                keys(&world, side, bucket, "other/").len(),
+                1,
+                "{bucket}: beside the prefix"
+            );
+        }
+        assert!(run.totals().deleted <= run.totals().extra, "{ran}");
+        // What came back behind the pass, and what was refused, is brought in step by a run that nobody disturbs.
+        for side in ["usw2", "cnn1"] {
+            world.side(side).set_faults(Faults::default());
+        }
+        let quiet = start_run(&world).await;
+        assert_eq!(ended(&world, &quiet).await.state, RunState::Succeeded, "{}", world.logs());
+        assert_mirrored(&world);
+    }
+}
+
 /// Keys at the destinations that the source does not have.
 fn extra(world: &World) -> usize {
     let source = keys(world, "usw2", SOURCE, "srcfolder/");

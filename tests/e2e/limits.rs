@@ -59,6 +59,33 @@ async fn requests_of_two_agents_keep_to_one_limit_and_go_on_when_one_dies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_takes_no_limit_along() {
+    let (mut world, _folder) = limited("requests_per_second: 60").await;
+    for n in 0..250 {
+        world.side("usw2").seed(SOURCE, format!("srcfolder/{n:03}"), "x");
+    }
+    let before = requests(&world);
+    let run = start_run(&world).await;
+    for least in [150, 350] {
+        until("some of it is done", RUN_BOUND, || {
+            let done = requests(&world) - before;
+            std::future::ready(if done > least { Ok(()) } else { Err(done) })
+        })
+        .await;
+        world.kill_server().await.unwrap();
+        world.start_server().await.unwrap();
+    }
+    let run = ended(&world, &run).await;
+    assert_eq!(run.state, RunState::Succeeded, "{run:?}\n{}", world.logs());
+    assert_equal(&world);
+    let (made, took) = (requests(&world) - before, seconds(&run));
+    println!("{made} requests in {took:.1} s");
+    // Each time shares are dealt anew, as much as was saved up in a tenth of a second is in excess.
+    let most = 60.0 * took * 1.1 + 3.0 * 12.0;
+    assert!(made as f64 <= most, "{made} requests in {took:.1} s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bytes_keep_to_the_limit() {
     let (world, _folder) = limited("bandwidth: 1MiB/s").await;
     let size = 64 * 1024;

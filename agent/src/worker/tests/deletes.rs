@@ -427,6 +427,9 @@ fn fault(rng: &mut fastrand::Rng, operation: Operation) -> Option<Fault> {
         1 => Some(Fault::After(Class::Transient)),
         2 if operation != Operation::List => Some(Fault::Before(Class::NotFound)),
         3 => Some(Fault::Before(Class::Throttled)),
+        // A permission that is lost for a while, and a bucket that is said not to exist.
+        4 => Some(Fault::Before(Class::Denied)),
+        5 => Some(Fault::Before(Class::Permanent)),
         _ => None,
     }
 }
