@@ -221,7 +221,7 @@ async fn many_events_of_one_work_are_linked_and_a_scheduled_run_is_a_trace_of_it
     let both = [("usw2", WEST_READ), ("cnn1", CHINA)];
     world.start_west("us-1").unwrap();
     for number in 0..3 {
-        west.change(SOURCE, &format!("srcfolder/{number}"), Some(Object::new("x")));
+        west.change(SOURCE, format!("srcfolder/{number}"), Some(Object::new("x")));
         until("it is told", RUN_BOUND, || {
             let waiting = queues.messages("media-events").len();
             std::future::ready(if waiting == 0 { Ok(()) } else { Err(waiting) })

@@ -169,6 +169,7 @@ fn what_is_in_order_needs_nothing() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is the text that is told")]
 fn a_new_queue_is_told_all_there_is_to_add() {
     let mut new = good();
     *new.attributes() = QueueAttributes { arn: ARN.to_owned(), ..QueueAttributes::default() };
@@ -665,19 +666,19 @@ fn elsewhere_than_in_aws_keys_are_as_they_are() {
 fn what_to_add_is_enough() {
     let prefixes = ["", "src", "srcfolder/", "srcfolder/a b/", "other/"];
     let mut random = 7_u64;
-    let mut next = |below: u64| {
+    let mut next = |below: usize| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (random >> 33) % below
+        usize::try_from(random >> 33).unwrap_or_default() % below
     };
     for _ in 0..500 {
         let mut read = good();
-        let prefix = prefixes[next(5) as usize];
+        let prefix = prefixes[next(5)];
         read.job().source.prefix = prefix.to_owned();
-        read.buckets[0].jobs.insert(name("second"), job(prefixes[next(5) as usize]));
+        read.buckets[0].jobs.insert(name("second"), job(prefixes[next(5)]));
         read.told().all.clear();
         for number in 0..next(3) {
-            let events = [&ALL[..1], ALL, &["s3:ObjectCreated:Put"]][next(3) as usize];
-            let mut one = tells(["", "src", "srcfolder/a+b/"][next(3) as usize], events);
+            let events = [&ALL[..1], ALL, &["s3:ObjectCreated:Put"]][next(3)];
+            let mut one = tells(["", "src", "srcfolder/a+b/"][next(3)], events);
             one.id = number.to_string();
             read.told().all.push(one);
         }

@@ -54,7 +54,7 @@ async fn work(bench: &Bench, session: SessionId) -> Option<(Assignment, bool, Ve
             assert!(!unconditional);
             (work, true, keys)
         }
-        other => panic!("{other:?}"),
+        other @ (Work::Range { .. } | Work::Reap | Work::Delete(_)) => panic!("{other:?}"),
     })
 }
 

@@ -291,10 +291,7 @@ fn assignment(
             (keys, _) => Work::Keys(keys),
         },
     };
-    // What was told by an event goes on as the event's trace; the run of events lasts a day, and is none.
-    let mut traces = if events { keys::traces(db, int(held.id))? } else { Vec::new() };
-    let trace_links = traces.split_off(traces.len().min(1));
-    let traceparent = traces.pop().unwrap_or(traceparent);
+    let (traceparent, trace_links) = traces(db, held, events, traceparent)?;
     db.execute(
         "UPDATE runs SET state = ?2, started = COALESCE(started, ?3), reason = '' WHERE id = ?1 AND state = ?4",
         params![run, word(RunState::Running)?, now.as_micros(), word(RunState::Pending)?],
@@ -328,6 +325,19 @@ fn assignment(
         careful: lost >= LOST_TOGETHER && matches!(work, Work::Range { .. } | Work::Delete(_)),
         work,
     }))
+}
+
+/// The trace a work goes on with, and those it is linked to. What was told by events goes on as theirs; a run of events lasts
+/// a day, and is no trace.
+fn traces(
+    db: &Connection,
+    held: Held,
+    events: bool,
+    of_run: String,
+) -> Result<(String, Vec<String>), Error> {
+    let mut traces = if events { keys::traces(db, int(held.id))? } else { Vec::new() };
+    let links = traces.split_off(traces.len().min(1));
+    Ok((traces.pop().unwrap_or(of_run), links))
 }
 
 fn facts(db: &Connection, location: &Location) -> Result<BucketFacts, Error> {
