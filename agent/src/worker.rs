@@ -116,10 +116,10 @@ async fn work(
         .await;
     match work {
         Work::Range { range, cursor } => range::run(context, range, cursor, left, orders).await,
-        Work::Keys(keys) => range::run_keys(context, keys, left, Named::Look, orders).await,
+        Work::Keys(keys) => range::named::run(context, keys, left, Named::Look, orders).await,
         Work::DeleteKeys { keys, unconditional } => {
             let named = Named::Delete { unconditional };
-            range::run_keys(context, keys, left, named, orders).await
+            range::named::run(context, keys, left, named, orders).await
         }
         Work::Delete(work) => deletes::run(context, work, orders).await,
         Work::Reap => {

@@ -100,21 +100,6 @@ pub(super) async fn run(
     Box::pin(driver.run(orders)).await
 }
 
-/// Looks at named keys, strictly ascending.
-pub(super) async fn run_keys(
-    context: Arc<Context>,
-    keys: Vec<Key>,
-    left: BTreeMap<Key, Left>,
-    how: Named,
-    orders: Orders,
-) -> Result<Outcome, Lost> {
-    let mut driver = Driver::new(context, Merge::new(None, None));
-    driver.left = left;
-    driver.how = how;
-    driver.named = Some(keys.into());
-    Box::pin(driver.run(orders)).await
-}
-
 impl Driver {
     fn new(context: Arc<Context>, merge: Merge) -> Self {
         Self {

@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 mod deletes;
 mod desk;
+mod event_deletes;
 mod fake;
 mod filtered;
 mod history;

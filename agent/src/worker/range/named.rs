@@ -1,12 +1,16 @@
 //! Named keys: looked at, or, once they may be, deleted. Which of them only the destination has is told by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use s3sync_proto::model::Key;
+use s3sync_proto::model::{Key, Outcome};
 
 use super::{Driver, Event};
+use crate::copy::Left;
 use crate::scan::frontier::{Settled, Ticket};
+use crate::scan::merge::Merge;
+use crate::work::{Lost, Orders};
+use crate::worker::context::Context;
 use crate::{copy, delete};
 
 /// What is done about named keys.
@@ -19,6 +23,21 @@ pub(in crate::worker) enum Named {
         /// Also where the bucket cannot do it conditionally.
         unconditional: bool,
     },
+}
+
+/// Works on named keys, strictly ascending.
+pub(in crate::worker) async fn run(
+    context: Arc<Context>,
+    keys: Vec<Key>,
+    left: BTreeMap<Key, Left>,
+    how: Named,
+    orders: Orders,
+) -> Result<Outcome, Lost> {
+    let mut driver = Driver::new(context, Merge::new(None, None));
+    driver.left = left;
+    driver.how = how;
+    driver.named = Some(keys.into());
+    Box::pin(driver.run(orders)).await
 }
 
 impl Driver {

@@ -51,7 +51,7 @@ impl Bench {
         });
     }
 
-    fn there(&self) -> Vec<String> {
+    pub(super) fn there(&self) -> Vec<String> {
         self.destination.bodies("to/x/").into_keys().collect()
     }
 }
@@ -60,7 +60,7 @@ impl Bench {
 const BESIDE: [&str; 4] = ["to/", "to/x", "to/x0", "to/y/a"];
 
 /// `kept` at both sides, `extra` only at the destination.
-fn mirrored(destination: Nature, kept: &[&str], extra: &[&str]) -> Bench {
+pub(super) fn mirrored(destination: Nature, kept: &[&str], extra: &[&str]) -> Bench {
     let bench = Bench::new(MD5, destination);
     for key in kept {
         bench.source.store(&format!("from/{key}"), pattern(1, 20));
@@ -445,81 +445,4 @@ proptest! {
     ) {
         simulated(one_history(seed, MD5, batches, budget));
     }
-}
-
-impl Bench {
-    /// One holder deletes named keys.
-    async fn delete_named(&mut self, keys: &[&str]) -> Counters {
-        let keys = keys.iter().map(|key| Key::from(*key)).collect();
-        self.hold_work(Work::DeleteKeys { keys, unconditional: false }).await;
-        self.finish_run()
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn named_keys_are_deleted_unless_the_source_has_them() {
-    let mut bench = mirrored(MD5, &["kept"], &["a", "b", "z"]);
-    // The bucket is learned with the first.
-    assert_eq!(bench.delete_named(&["z"]).await.deleted, 1);
-    bench.source.store("from/b", pattern(7, 30));
-    let before = [Operation::Head, Operation::DeleteMany, Operation::Delete]
-        .map(|operation| bench.destination.count(operation));
-    let reads = bench.source.count(Operation::Get);
-    let counters = bench.delete_named(&["a", "kept", "never"]).await;
-    assert_eq!((counters.deleted, counters.in_step, counters.not_in_step()), (1, 1, 0));
-    assert_eq!(bench.there(), ["b", "kept"]);
-    let after = [Operation::Head, Operation::DeleteMany, Operation::Delete]
-        .map(|operation| bench.destination.count(operation));
-    // Of `a` one and one delete; of `kept` one and one more before it is compared; of `never` two, since it is not there.
-    assert_eq!(after[0] - before[0], 5);
-    assert_eq!(after[1] + after[2] - before[1] - before[2], 1);
-    assert_eq!(
-        bench.source.count(Operation::Get) - reads,
-        5,
-        "two of `a`, two of `kept`, one of `never`"
-    );
-    // The source has it again, with other bytes: it is brought in step.
-    let counters = bench.delete_named(&["b"]).await;
-    assert_eq!((counters.deleted, counters.copied), (0, 1));
-    bench.assert_equal();
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_named_key_that_comes_back_at_any_moment_is_there_in_the_end() {
-    for operation in [Operation::Head, Operation::Delete, Operation::DeleteMany] {
-        let mut bench = mirrored(MD5, &["kept"], &["z", "k"]);
-        bench.delete_named(&["z"]).await;
-        let source = Arc::clone(&bench.source);
-        let mut once = false;
-        bench.destination.meddle(move |_, asked, _| {
-            if asked == operation && !std::mem::replace(&mut once, true) {
-                source.store("from/k", pattern(9, 40));
-            }
-            None
-        });
-        let counters = bench.delete_named(&["k"]).await;
-        assert_eq!(counters.not_in_step(), 0, "{operation}");
-        bench.assert_equal();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_delete_of_a_named_key_whose_answer_was_lost_is_done_once() {
-    let mut bench = mirrored(MD5, &["kept"], &["z", "k"]);
-    bench.delete_named(&["z"]).await;
-    let mut once = false;
-    bench.destination.meddle(move |_, asked, _| {
-        let is_delete = matches!(asked, Operation::Delete | Operation::DeleteMany);
-        (is_delete && !std::mem::replace(&mut once, true)).then_some(Fault::After(Class::Transient))
-    });
-    assert_eq!(bench.delete_named(&["k"]).await.deleted, 1);
-    assert_eq!(bench.there(), ["kept"]);
-    // Without permission it stays, and is listed.
-    bench.destination.store("to/x/k", "again");
-    bench.destination.meddle(|_, asked, _| {
-        let is_delete = matches!(asked, Operation::Delete | Operation::DeleteMany);
-        is_delete.then_some(Fault::Before(Class::Denied))
-    });
-    let counters = bench.delete_named(&["k"]).await;
-    assert_eq!((counters.deleted, counters.not_deleted), (0, 1));
 }

@@ -64,12 +64,8 @@ pub(super) async fn tell(bench: &Bench, held: Held, keys: &[&str]) -> Verdict {
 }
 
 fn keys_of(work: &Assignment) -> Vec<Key> {
-    match &work.work {
-        Work::Keys(keys) => keys.clone(),
-        Work::Range { .. } | Work::DeleteKeys { .. } | Work::Delete(_) | Work::Reap => {
-            panic!("{work:?} is no key work")
-        }
-    }
+    let Work::Keys(keys) = &work.work else { panic!("{work:?} is no key work") };
+    keys.clone()
 }
 
 fn keys(texts: &[&str]) -> Vec<Key> {
