@@ -20,8 +20,10 @@ mod limits;
 mod metrics;
 mod plan;
 mod poison;
+mod report;
 mod secrets;
 mod traces;
+mod watch;
 mod writers;
 
 use std::path::Path;
