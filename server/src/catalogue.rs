@@ -76,7 +76,8 @@ impl Editor {
         let precondition = &precondition;
         let check = |catalogue: &Catalogue| {
             let existing = catalogue.endpoints.get(name).map(|found| found.etag.as_str());
-            allow(precondition, existing)
+            allow(precondition, existing)?;
+            check::check_endpoint(name, &spec, catalogue).map_err(Refused::Invalid)
         };
         self.change(change, &options, now, check).await?;
         if options.validate_only {

@@ -5,7 +5,9 @@ mod overlap;
 
 pub(crate) use overlap::partition;
 
-use s3sync_proto::model::{Invalid, JobSpec, Location, Name, QueueSpec, Violation, Warning};
+use s3sync_proto::model::{
+    EndpointSpec, Invalid, JobSpec, Location, Name, QueueSpec, Violation, Warning,
+};
 
 use crate::store::Catalogue;
 
@@ -24,6 +26,32 @@ pub fn check_job(
     problems.extend(overlap::check(name, job, catalogue));
     Invalid::check(problems)?;
     Ok(warnings(job))
+}
+
+/// Whether an endpoint may become what is said: at another place, jobs that were apart may get in each other's way.
+/// A job that had a problem before is no reason to refuse.
+///
+/// # Errors
+/// Every problem that jobs would have, at the field that says where the endpoint is.
+pub fn check_endpoint(
+    name: &Name,
+    spec: &EndpointSpec,
+    catalogue: &Catalogue,
+) -> Result<(), Invalid> {
+    let mut changed = catalogue.clone();
+    let Some(endpoint) = changed.endpoints.get_mut(name) else { return Ok(()) };
+    let field = if endpoint.spec.url == spec.url { "region" } else { "url" };
+    endpoint.spec = spec.clone();
+    let mut problems = Vec::new();
+    for job in catalogue.jobs.values() {
+        let before = overlap::check(&job.name, &job.spec, catalogue);
+        let after = overlap::check(&job.name, &job.spec, &changed);
+        let new = after.into_iter().filter(|problem| !before.contains(problem));
+        problems.extend(new.map(|Violation { field: of, description }| {
+            Violation::new(field, format!("of jobs/{}, {of} {description}", job.name))
+        }));
+    }
+    Invalid::check(problems)
 }
 
 /// Whether a queue may be as it says, beside everything else.

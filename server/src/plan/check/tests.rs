@@ -319,3 +319,46 @@ fn an_endpoint_in_use_names_its_users() {
     assert_eq!(users_of_endpoint(&"minio".parse().unwrap(), &catalogue), [""; 0]);
     assert_eq!(users_of_queue(&name, &catalogue), [""; 0]);
 }
+
+#[test]
+fn an_endpoint_may_not_move_to_where_jobs_get_in_each_others_way() {
+    let mut catalogue = catalogue();
+    let mut mirror = job("usw2:src/", &["minio:dst/a/"]);
+    mirror.deletes.mode = DeleteMode::Mirror;
+    add(&mut catalogue, "mirror", mirror);
+    add(&mut catalogue, "other", job("usw2:other/", &["store:dst/"]));
+    let moved = |catalogue: &Catalogue, endpoint: &str, url: Option<&str>| {
+        let name: Name = endpoint.parse().unwrap();
+        let mut spec =
+            catalogue.endpoints.get(&name).map(|found| found.spec.clone()).unwrap_or_default();
+        spec.url = url.map(str::to_owned);
+        match check_endpoint(&name, &spec, catalogue) {
+            Ok(()) => Vec::new(),
+            Err(invalid) => invalid.violations,
+        }
+    };
+    let same_place = Some("https://minio:9000");
+    let problems = moved(&catalogue, "store", same_place);
+    let told: Vec<_> = problems.iter().map(|one| (one.field.as_str(), &one.description)).collect();
+    assert_eq!(told.len(), 2, "both jobs are named: {told:?}");
+    for (job, (field, text)) in ["jobs/mirror, ", "jobs/other, "].iter().zip(&told) {
+        assert!(
+            *field == "url" && text.contains(job) && text.contains("overlaps"),
+            "{field} {text}"
+        );
+    }
+    assert_eq!(moved(&catalogue, "store", Some("https://minio:9001")), [], "another server");
+    assert_eq!(moved(&catalogue, "new", same_place), [], "no job can name it yet");
+    // Who has the problem already may still change what does not make it worse.
+    catalogue.endpoints = catalogue
+        .endpoints
+        .into_iter()
+        .map(|(name, mut endpoint)| {
+            if name.as_str() == "store" {
+                endpoint.spec.url = same_place.map(str::to_owned);
+            }
+            (name, endpoint)
+        })
+        .collect();
+    assert_eq!(moved(&catalogue, "store", Some("http://minio:9000/")), []);
+}
