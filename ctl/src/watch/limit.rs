@@ -133,7 +133,7 @@ fn listing(since: &Since) -> String {
         if destination > source { ("a destination", destination) } else { ("the source", source) };
     match time {
         Some(time) => format!("listing: a page of {side} takes {}", took(time)),
-        None => "listing".to_owned(),
+        None => "listing: the next page is waited for".to_owned(),
     }
 }
 

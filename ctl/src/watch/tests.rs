@@ -400,3 +400,15 @@ proptest! {
         prop_assert!(lines.iter().all(|line| line.width() <= usize::from(wide)));
     }
 }
+
+#[test]
+fn the_docs_show_the_screen_as_it_is() {
+    let screen = include_str!("golden/running.80x24.txt");
+    let docs = include_str!("../../../docs/watch.md");
+    let shown = docs.split("```\n").find(|block| block.starts_with("media/12")).unwrap();
+    // The page leaves out the empty part of the window.
+    let lines = |text: &str| {
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(shown), lines(screen));
+}

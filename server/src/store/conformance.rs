@@ -84,6 +84,9 @@ const CASES: &[Case] = &[
     ("uploads are handed to the next holder until their key is settled", |b| {
         Box::pin(work::uploads(b))
     }),
+    ("what a given-up range leaves open goes to the job's next run", |b| {
+        Box::pin(work::left_uploads(b))
+    }),
     ("the next holder is told what uploads are to become", |b| Box::pin(work::plans_of_uploads(b))),
     ("a key that kills each agent alone is given up", |b| Box::pin(suspects::poison(b))),
     ("agents that die of something else blame no key", |b| Box::pin(suspects::other_reasons(b))),

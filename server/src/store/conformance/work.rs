@@ -165,8 +165,7 @@ pub(super) async fn errors(mut bench: Bench) {
     bench.start().await;
     let held = bench.take(session).await.held;
     assert_eq!(bench.cut(held, "m", None).await.unwrap(), Verdict::Applied);
-    let error = WorkError { class: FailureClass::Permanent, code: "X".into(), message: "y".into() };
-    bench.done(held, Outcome::Errored(error), [None, Some("c")], 3).await;
+    bench.done(held, Outcome::Errored(permanent()), [None, Some("c")], 3).await;
     assert_eq!(bench.run().await.state, RunState::Running);
     let rest = bench.take(session).await.held;
     assert_ne!(rest.id, held.id);
@@ -266,6 +265,38 @@ pub(super) async fn plans_of_uploads(bench: Bench) {
     assert_eq!(bench.cut(next.held, "m", None).await.unwrap(), Verdict::Applied);
     let rest = bench.take(other).await;
     assert_eq!(planned(&rest.uploads), [("x".to_owned(), None), ("x".to_owned(), Some(beyond))]);
+}
+
+pub(super) async fn left_uploads(bench: Bench) {
+    let (session, held) = begun(&bench).await;
+    let plan = bench.intend_to_become(held, "b", "u1").await;
+    bench.intend(held, "x", Some("u2")).await;
+    bench.intend(held, "y", None).await;
+    bench.done(held, Outcome::Errored(permanent()), [None, None], 0).await;
+    assert_eq!(bench.run().await.state, RunState::Failed);
+    // Elsewhere these uploads are not.
+    bench.put_job("media", vec![destination("cnn1", "elsewhere")]).await;
+    bench.start().await;
+    let held = bench.take(session).await;
+    assert_eq!(held.uploads, []);
+    bench.done(held.held, Outcome::Completed, [None, None], 1).await;
+    // Back at their place the next run has them, but for the one that only its time would tell from others'.
+    bench.put_job("media", vec![destination("cnn1", "target")]).await;
+    bench.start().await;
+    let held = bench.take(session).await;
+    let told: Vec<_> = held
+        .uploads
+        .iter()
+        .map(|one| (one.key.to_string(), one.upload_id.as_deref(), one.plan.clone()))
+        .collect();
+    assert_eq!(told, [("b".into(), Some("u1"), Some(plan)), ("x".into(), Some("u2"), None)]);
+    bench.done(held.held, Outcome::Completed, [None, None], 1).await;
+    bench.start().await;
+    assert_eq!(bench.take(session).await.uploads, [], "once");
+}
+
+fn permanent() -> WorkError {
+    WorkError { class: FailureClass::Permanent, code: "X".into(), message: "y".into() }
 }
 
 pub(super) async fn destinations(bench: Bench) {

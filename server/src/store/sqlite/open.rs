@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0105_traces.sql"),
     include_str!("../../../migrations/0110_event_deletes.sql"),
     include_str!("../../../migrations/0120_reports.sql"),
+    include_str!("../../../migrations/0140_left_uploads.sql"),
 ];
 
 /// Why a store cannot be opened.

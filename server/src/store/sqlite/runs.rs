@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use s3sync_proto::model::{
-    Counters, DestinationProgress, EndpointSpec, JobSpec, Key, Location, Name, Run, RunName,
-    RunState, Timestamp, Trigger,
+    Counters, DestinationProgress, EndpointSpec, JobSpec, Location, Name, Run, RunName, RunState,
+    Timestamp, Trigger,
 };
 
 use s3sync_proto::status::reason;
 
 use super::row::{
-    CANCELLING, DONE, EVENTS, GIVEN_UP, READY, blob, from_word, int, json, name, next_revision,
-    parse, time, touch_run, uint, uint32, word,
+    CANCELLING, DONE, EVENTS, GIVEN_UP, READY, from_word, int, json, name, next_revision, parse,
+    time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, deletes, events, figures, gaps, keys};
-use crate::plan::{RunSummary, final_state, kept_cuts};
+use super::{catalogue, deletes, events, figures, gaps, keys, left_uploads, slices};
+use crate::plan::{RunSummary, final_state};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
 pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<Run, Error> {
@@ -44,13 +44,9 @@ pub(super) fn start(db: &Connection, start: StartRun, now: Timestamp) -> Result<
         "UPDATE runs SET traceparent = ?2, nominal = ?3 WHERE id = ?1",
         params![run, start.traceparent, start.nominal.map(Timestamp::as_micros)],
     )?;
-    for (index, destination) in parsed.destinations.iter().enumerate() {
-        if !matches!(scope, Scope::Failures { .. }) {
-            let cuts = boundaries(db, job, &destination.location)?;
-            insert_ranges(db, run, int(index as u64), &cuts)?;
-        }
-    }
     if matches!(scope, Scope::Everything) {
+        slices::insert(db, run, job, &parsed)?;
+        left_uploads::hand_over(db, run, job)?;
         gaps::scan_began(db, job, run)?;
     }
     if let Scope::Failures { earlier, destinations } = &scope
@@ -177,28 +173,6 @@ fn endpoints_of(db: &Connection, job: &JobSpec) -> Result<BTreeMap<Name, Endpoin
 
 pub(super) fn place(location: &Location) -> String {
     format!("{}:{}/{}", location.endpoint, location.bucket, location.prefix)
-}
-
-fn boundaries(db: &Connection, job: &Name, destination: &Location) -> Result<Vec<Key>, Error> {
-    let sql = "SELECT key FROM boundaries WHERE job = ?1 AND destination = ?2 ORDER BY key";
-    let mut statement = db.prepare_cached(sql)?;
-    let rows = statement
-        .query_map(params![job.as_str(), place(destination)], |row| row.get::<_, Vec<u8>>(0))?;
-    Ok(rows.map(|row| row.map(Key::from)).collect::<Result<_, _>>()?)
-}
-
-/// One range, or as many as the keys cut it into.
-fn insert_ranges(db: &Connection, run: i64, destination: i64, cuts: &[Key]) -> Result<(), Error> {
-    let mut statement = db.prepare_cached(
-        "INSERT INTO ranges (run, destination, after, until) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    let ends = cuts.iter().map(Some).chain([None]);
-    let mut after = None;
-    for until in ends {
-        statement.execute(params![run, destination, blob(after), blob(until)])?;
-        after = until;
-    }
-    Ok(())
 }
 
 const RUN: &str = "SELECT id, job, number, state, reason, trigger, generation, traceparent, created, started, ended,
@@ -411,7 +385,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
     };
     let Some(end) = final_state(summary) else { return Ok(()) };
     if matches!(end, RunState::Succeeded | RunState::FinishedWithFailures | RunState::Incomplete) {
-        keep_boundaries(db, run, &name(&job)?)?;
+        slices::keep(db, run, &name(&job)?)?;
     }
     let keep_reason = end == RunState::Failed;
     db.execute(
@@ -422,6 +396,7 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
     let looked = if summary.dead_ranges > 0 { RunState::Failed } else { end };
     gaps::scan_ended(db, run, looked, now)?;
     figures::ended(db, run, end, looked)?;
+    left_uploads::keep(db, run, &job)?;
     db.execute("DELETE FROM ranges WHERE run = ?1", [run])?;
     db.execute("DELETE FROM pools WHERE run = ?1", [run])?;
     touch_run(db, run)
@@ -431,35 +406,6 @@ pub(super) fn settle(db: &Connection, run: i64, now: Timestamp) -> Result<(), Er
 fn given_up(db: &Connection, run: i64) -> Result<u32, Error> {
     let sql = "SELECT COUNT(*) FROM ranges WHERE run = ?1 AND state = ?2";
     Ok(uint32(db.prepare_cached(sql)?.query_row([run, GIVEN_UP], |row| row.get(0))?))
-}
-
-/// Keeps where the ranges of each destination were cut, for the next run. A run over named keys has nothing to say.
-fn keep_boundaries(db: &Connection, run: i64, job: &Name) -> Result<(), Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM ranges WHERE run = ?1 AND pool IS NULL)";
-    if !db.query_row(sql, [run], |row| row.get::<_, bool>(0))? {
-        return Ok(());
-    }
-    let (spec, _) = self::spec(db, run)?;
-    let progress = destinations(db, run)?;
-    for (index, destination) in spec.destinations.iter().enumerate() {
-        let sql = "SELECT until FROM ranges WHERE run = ?1 AND destination = ?2 AND until IS NOT NULL ORDER BY until";
-        let mut statement = db.prepare_cached(sql)?;
-        let cuts: Vec<Vec<u8>> = statement
-            .query_map(params![run, int(index as u64)], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        let place = place(&destination.location);
-        db.execute(
-            "DELETE FROM boundaries WHERE job = ?1 AND destination = ?2",
-            params![job.as_str(), place],
-        )?;
-        let mut insert = db.prepare_cached(
-            "INSERT OR IGNORE INTO boundaries (job, destination, key) VALUES (?1, ?2, ?3)",
-        )?;
-        for cut in kept_cuts(cuts, progress[index].counters.listed) {
-            insert.execute(params![job.as_str(), place, cut])?;
-        }
-    }
-    Ok(())
 }
 
 /// Agents die of a range, and no key is to blame: the run goes on with the others and will be incomplete.
