@@ -40,6 +40,15 @@ fn assert_foretold(plan: &JobPlan, run: &Run) {
     for (planned, done) in plan.destinations.iter().zip(&run.destinations) {
         let (tally, counters) = (&planned.tally, &done.counters);
         let copied = tally.copied();
+        let ways = |some: &[CopyWay]| {
+            let of = tally.copies.iter().filter(|(way, _)| some.contains(way));
+            of.fold((0, 0), |(objects, bytes), (_, keys)| {
+                (objects + keys.objects, bytes + keys.bytes)
+            })
+        };
+        let server_side = ways(&[CopyWay::ServerSide, CopyWay::ServerSideParts]);
+        let server_side_parts = ways(&[CopyWay::ServerSideParts]);
+        let parts = ways(&[CopyWay::Parts]);
         let foretold = Counters {
             listed: tally.listed,
             in_step: tally.in_step,
@@ -50,12 +59,12 @@ fn assert_foretold(plan: &JobPlan, run: &Run) {
             vanished: tally.vanished,
             filtered: tally.filtered,
             extra: tally.extra.objects,
-            copied_server_side: tally
-                .copies
-                .iter()
-                .filter(|(way, _)| matches!(way, CopyWay::ServerSide | CopyWay::ServerSideParts))
-                .map(|(_, keys)| keys.objects)
-                .sum(),
+            copied_server_side: server_side.0,
+            copied_server_side_bytes: server_side.1,
+            copied_server_side_parts: server_side_parts.0,
+            copied_server_side_parts_bytes: server_side_parts.1,
+            copied_parts: parts.0,
+            copied_parts_bytes: parts.1,
             list_requests: planned.list_requests,
             destination_listed: tally.destination_in_scope,
             ..Counters::default()
