@@ -173,6 +173,7 @@ async fn metrics_of_a_faulty_run_agree_with_it_to_the_object() {
     agrees(&world, &[&first]).await;
 
     let text = get(address, "/metrics").await.unwrap();
+    assert!(!world.holds_secret(&text), "{text}");
     let agent = samples(&text);
     as_the_lab_saw_it(&world, &agent);
     let failures = |class| sum(&agent, "s3sync_s3_failures_total", &[("class", class)]);
@@ -294,6 +295,7 @@ async fn are_sent(protocol: Protocol) {
     world.stop_agent("cn-1").await.unwrap();
     world.stop_server().await.unwrap();
     let sent = collector.metrics();
+    assert!(!world.holds_secret(&format!("{sent:?}")), "{sent:?}");
     let has = |service: &str, name: &str| {
         sent.iter().any(|one| one.service == service && one.name == name)
     };

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -35,6 +37,9 @@ const QUEUES: &str = "sqs";
 
 /// A program starts, or answers, within this. Generous: the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A page of metrics is answered within this.
+const METRICS_BOUND: Duration = Duration::from_secs(10);
 
 /// Timing of leases, as flags of the server.
 #[derive(Clone, Copy, Debug)]
@@ -405,6 +410,27 @@ impl World {
 }
 
 /// Whatever a test is about: at its end no log, no database and no report holds a secret of the lab.
+impl World {
+    /// Whether one of the secrets is in a text.
+    #[must_use]
+    pub fn holds_secret(&self, text: &str) -> bool {
+        secrets::holds(text.as_bytes(), &self.secrets)
+    }
+
+    /// The server's metrics, when one answers. Blocks for some milliseconds.
+    fn metrics(&self) -> Option<String> {
+        self.server.as_ref()?;
+        let ready = std::fs::read_to_string(self.folder.join("ready.json")).ok()?;
+        let ready: serde_json::Value = serde_json::from_str(&ready).ok()?;
+        let mut stream = TcpStream::connect(ready["http"].as_str()?).ok()?;
+        stream.set_read_timeout(Some(METRICS_BOUND)).ok()?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         // A test that failed already says what it has to say; a folder that is gone has nothing to be searched.
@@ -413,5 +439,8 @@ impl Drop for World {
         }
         let found = secrets::found(&self.folder, &self.secrets).expect("the folder can be read");
         assert!(found.is_empty(), "these hold a secret: {found:?}");
+        if let Some(page) = self.metrics() {
+            assert!(!self.holds_secret(&page), "the server's metrics hold a secret: {page}");
+        }
     }
 }
