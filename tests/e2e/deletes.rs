@@ -68,11 +68,7 @@ async fn in_state(world: &World, state: RunState) -> Run {
 }
 
 /// A world in step, of which then so many objects are deleted at the source.
-pub(super) async fn shrunk(
-    objects: usize,
-    gone: usize,
-    deletes: &str,
-) -> (World, tempfile::TempDir) {
+pub(super) async fn shrunk(objects: usize, gone: usize, deletes: &str) -> (World, super::Folder) {
     let (mut world, folder) = world(Times::short()).await;
     objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", objects, 5);
     for (side, bucket) in PLACES {

@@ -40,10 +40,7 @@ fn start_agent(world: &mut World, name: &str) {
 }
 
 /// A mirror in step of so many objects, which follows the queue.
-async fn mirror(
-    objects: usize,
-    deletes: &str,
-) -> (World, tempfile::TempDir, std::sync::Arc<Queues>) {
+async fn mirror(objects: usize, deletes: &str) -> (World, super::Folder, std::sync::Arc<Queues>) {
     let (mut world, folder) = world(Times::short()).await;
     let queues = world.start_queue(QueueConfig::new(QUEUE)).await.unwrap();
     for number in 0..objects {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::world;
 
 /// A job with both agents, a few objects in place, and nothing else to do.
-async fn prepared() -> (World, tempfile::TempDir) {
+async fn prepared() -> (World, super::Folder) {
     let (mut world, folder) = world(Times::short()).await;
     let west = world.side("usw2");
     for key in ["same", "changed", "gone", "a b/\u{fc}\n\u{202e}%2B+"] {

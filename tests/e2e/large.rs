@@ -17,7 +17,7 @@ const SIZE: usize = 20 * PART - 1;
 const IN_FLIGHT: u64 = 8;
 
 /// A world with one large object at the source, and slow parts at the destination, so that there is a middle.
-async fn with_a_large_object() -> (World, tempfile::TempDir) {
+async fn with_a_large_object() -> (World, super::Folder) {
     let (world, folder) = world(Times::short()).await;
     let body = objects::bytes(&mut fastrand::Rng::with_seed(7), SIZE);
     // Its parts are reproduced.
@@ -88,7 +88,7 @@ const GIANT: u64 = (5 << 30) + 1;
 const COPIES: u64 = 11;
 
 /// A job to the destination on the source's side alone, which sinks what it gets.
-async fn with_a_giant(size: u64) -> (World, tempfile::TempDir) {
+async fn with_a_giant(size: u64) -> (World, super::Folder) {
     let (world, folder) = world(Times::short()).await;
     let west = world.side("usw2");
     west.seed_object(SOURCE, "srcfolder/giant", Object::giant(size, 5));

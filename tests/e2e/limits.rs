@@ -16,7 +16,7 @@ fn seconds(run: &Run) -> f64 {
     run.ended.unwrap().since(run.started.unwrap()).as_secs_f64()
 }
 
-async fn limited(limits: &str) -> (World, tempfile::TempDir) {
+async fn limited(limits: &str) -> (World, super::Folder) {
     let (mut world, folder) = world(Times::short()).await;
     let limits = format!("limits: {{ {limits} }}\n");
     std::fs::write(world.folder().join("job.yaml"), format!("{}{limits}", world.job_file()))

@@ -27,6 +27,7 @@ mod watch;
 mod writers;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use s3sync_proto::model::{Name, Run};
@@ -36,16 +37,20 @@ use tempfile::TempDir;
 /// A run of a few thousand objects ends within this, also on a machine that is busy with other tests.
 const RUN_BOUND: Duration = Duration::from_secs(240);
 
+/// Where a world is. The world holds it too: it is searched when the world ends, whichever a test lets go of first.
+type Folder = Arc<TempDir>;
+
 /// A world in a fresh folder, which is removed with it. The folder's name has a blank, as people's have.
-async fn world(times: Times) -> (World, TempDir) {
+async fn world(times: Times) -> (World, Folder) {
     world_with(times, Vec::new()).await
 }
 
 /// As [`world`], with these variables in the environment of every program.
-async fn world_with(times: Times, environment: Vec<(String, String)>) -> (World, TempDir) {
-    let folder = tempfile::Builder::new().prefix("s3sync test ").tempdir().unwrap();
+async fn world_with(times: Times, environment: Vec<(String, String)>) -> (World, Folder) {
+    let folder = Arc::new(tempfile::Builder::new().prefix("s3sync test ").tempdir().unwrap());
     let program = Path::new(env!("CARGO_BIN_EXE_s3sync-demo"));
     let mut world = World::new(folder.path(), program, times).await.unwrap();
+    world.keep(Arc::clone(&folder));
     world.set_environment(environment);
     world.start_server().await.unwrap();
     (world, folder)

@@ -10,14 +10,13 @@ use s3sync_tests::objects;
 use s3sync_tests::rounds::copied;
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{CHINA, CHINA_DESTINATION, SOURCE, Times, WEST_READ, World};
-use tempfile::TempDir;
 
 use super::{RUN_BOUND, world_with};
 
 const ROOT: &str = "s3syncctl job run";
 
 /// A world whose programs deliver traces, with all requests in them.
-async fn traced(protocol: Protocol, more: &[(&str, &str)]) -> (World, TempDir, Collector) {
+async fn traced(protocol: Protocol, more: &[(&str, &str)]) -> (World, super::Folder, Collector) {
     let collector = Collector::start(protocol).await.unwrap();
     let mut environment = collector.environment();
     environment.push(("S3SYNC_AGENT_TRACE_REQUESTS".to_owned(), "1".to_owned()));

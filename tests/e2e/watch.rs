@@ -104,7 +104,7 @@ impl Ended {
 }
 
 /// A run of which the source answers no read for a minute.
-async fn slow_run() -> (World, tempfile::TempDir, s3sync_proto::model::Run) {
+async fn slow_run() -> (World, super::Folder, s3sync_proto::model::Run) {
     let (mut world, folder) = world(Times::short()).await;
     objects::seed(&world.side("usw2"), SOURCE, "srcfolder/", 40, 6);
     world.apply_job().await.unwrap();

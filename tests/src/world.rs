@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use s3sync_lab::{Endpoint, EndpointConfig, Lab, Notification, QueueConfig, Queues, QueuesConfig};
 use s3sync_proto::client::{ApiClient, ConnectOptions};
+use tempfile::TempDir;
 
 use crate::process::Process;
 use crate::secrets;
@@ -65,6 +66,8 @@ pub struct World {
     port: u16,
     server: Option<Process>,
     agents: BTreeMap<String, Process>,
+    /// Its folder, when that is to last as long as it does.
+    kept: Option<Arc<TempDir>>,
 }
 
 impl Times {
@@ -119,7 +122,13 @@ impl World {
         let (folder, program) = (folder.to_owned(), program.to_owned());
         let secrets = [WEST, WEST_READ, CHINA].map(|(_, secret)| secret.to_owned()).into();
         let (environment, agents, server) = (Vec::new(), BTreeMap::new(), None);
-        Ok(Self { folder, program, lab, times, environment, secrets, port: 0, server, agents })
+        let (port, kept) = (0, None);
+        Ok(Self { folder, program, lab, times, environment, secrets, port, server, agents, kept })
+    }
+
+    /// Keeps its folder until it has been searched for secrets.
+    pub fn keep(&mut self, folder: Arc<TempDir>) {
+        self.kept = Some(folder);
     }
 
     /// Variables in the environment of every program that is started from now on.
@@ -433,10 +442,11 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A test that failed already says what it has to say; a folder that is gone has nothing to be searched.
-        if std::thread::panicking() || !self.folder.exists() {
+        // A test that failed already says what it has to say.
+        if std::thread::panicking() {
             return;
         }
+        assert!(self.folder.exists(), "the folder went before it could be searched for secrets");
         let found = secrets::found(&self.folder, &self.secrets).expect("the folder can be read");
         assert!(found.is_empty(), "these hold a secret: {found:?}");
         if let Some(page) = self.metrics() {
