@@ -14,7 +14,7 @@ use s3sync_proto::client::ApiError;
 use s3sync_telemetry::http::{self, Plain};
 use s3sync_telemetry::logs::LogFormat;
 use s3sync_telemetry::metrics;
-use s3sync_telemetry::traces::{Detail, Program, Traces};
+use s3sync_telemetry::traces::{Detail, Traces};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -147,9 +147,8 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let detail = Detail { ratio: arguments.trace_requests, slow: arguments.trace_slow };
-    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     let private: &[&str] = if arguments.trace_keys { &[] } else { &[TRACED_KEY, SPAN_KEY] };
-    let traces = Traces::open(&Program { name, version, detail, private });
+    let traces = Traces::open(PROGRAM, detail, private);
     let Arguments { flags, log, log_format, .. } = arguments;
     if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format, traces.as_ref()) {
         eprintln!("error: {problem}");

@@ -11,13 +11,14 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use s3sync_proto::model::Name;
-use s3sync_telemetry::metrics::{Program, SECONDS, none};
+use s3sync_telemetry::Program;
+use s3sync_telemetry::metrics::{SECONDS, none};
 
 use crate::s3::Class;
 use crate::session::Standing;
 use crate::worker::Engine;
 
-/// The program, as its metrics name it.
+/// The program, as its traces and metrics name it.
 pub const PROGRAM: Program = Program { name: "s3sync-agent", version: env!("CARGO_PKG_VERSION") };
 
 /// Requests that the agent makes, under the names of the APIs. Others, which a later SDK may bring, are `other`.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use s3sync_telemetry::Program;
 use s3sync_telemetry::logs::{self, LogFormat};
-use s3sync_telemetry::traces::{self, Detail, Program, Traces};
+use s3sync_telemetry::traces::{self, Detail, Traces};
 
 use crate::exit::Exit;
 
@@ -12,9 +13,8 @@ const TRACES_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// Runs a command in a span of its own, if traces are delivered.
 pub(crate) fn traced(command: &str, parent: Option<String>, work: impl FnOnce() -> Exit) -> Exit {
-    let (name, version) = ("s3syncctl", env!("CARGO_PKG_VERSION"));
-    let program = Program { name, version, detail: Detail::ALL, private: &[] };
-    let Some(traces) = Traces::open(&program) else { return work() };
+    let program = Program { name: "s3syncctl", version: env!("CARGO_PKG_VERSION") };
+    let Some(traces) = Traces::open(program, Detail::ALL, &[]) else { return work() };
     // One line, should they not be delivered. The filter is one.
     logs::start("off,s3sync_telemetry=warn", LogFormat::Text, Some(&traces)).ok();
     let span = tracing::info_span!("command", otel.name = command);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use s3sync_telemetry::http;
 use s3sync_telemetry::metrics::Metrics;
-use s3sync_telemetry::traces::{Detail, Program, Traces};
+use s3sync_telemetry::traces::{Detail, Traces};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -68,8 +68,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => error.exit(),
     };
-    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    let traces = Traces::open(&Program { name, version, detail: Detail::ALL, private: &[] });
+    let traces = Traces::open(PROGRAM, Detail::ALL, &[]);
     if let Err(problem) =
         s3sync_telemetry::logs::start(&config.log, config.log_format, traces.as_ref())
     {

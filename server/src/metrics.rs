@@ -1,7 +1,6 @@
 //! What the server counts, and how it is read: what is durable is looked up when somebody reads, the rest is counted as it
 //! happens. Every name is listed in docs/metrics.md, which a test holds against this file.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,15 +8,16 @@ use async_trait::async_trait;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 use s3sync_proto::model::Counters;
+use s3sync_telemetry::Program;
 use s3sync_telemetry::http::Pages;
-use s3sync_telemetry::metrics::{Metrics, Program, SECONDS, none};
+use s3sync_telemetry::metrics::{Metrics, SECONDS, none};
 use tokio::sync::Mutex as TurnMutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::store::{DestinationFigures, Figures, RangeState, Store};
 
-/// The program, as its metrics name it.
+/// The program, as its traces and metrics name it.
 pub(crate) const PROGRAM: Program =
     Program { name: "s3sync-server", version: env!("CARGO_PKG_VERSION") };
 
@@ -452,13 +452,13 @@ fn by_destination(figures: &Figures, parts: fn(&Counters) -> Vec<Part>) -> Told<
 /// Each key once: together they are the keys that were listed.
 fn results(counters: &Counters) -> Vec<Part> {
     let Counters { in_step, copied, failed, vanished, archived, .. } = *counters;
-    let parts = BTreeMap::from([
+    let parts = [
         ("in_step", in_step),
         ("copied", copied),
         ("failed", failed),
         ("vanished", vanished),
         ("archived", archived),
-    ]);
+    ];
     parts.into_iter().map(|(name, count)| ("result", name, count)).collect()
 }
 

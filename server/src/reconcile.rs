@@ -139,17 +139,13 @@ impl Reconcile {
     /// A run that started by itself is a trace of its own.
     async fn trace(&self, run: &RunName, why: &'static str) -> Result<(), Error> {
         let span = tracing::info_span!(parent: None, "start", %run);
-        let own = traces::traceparent(&span);
-        if own.is_none() {
-            let made = format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..));
+        let own = traces::traceparent(&span).unwrap_or_else(|| {
+            let made = traces::new_traceparent();
             traces::adopt(&span, &made);
-            self.context.store.trace_run(run, &made).await?;
-        }
+            made
+        });
         span.in_scope(|| tracing::info!("{why}"));
-        match own {
-            Some(own) => self.context.store.trace_run(run, &own).await,
-            None => Ok(()),
-        }
+        self.context.store.trace_run(run, &own).await
     }
 
     /// Has agents receive from queues that nobody receives from.

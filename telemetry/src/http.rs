@@ -136,7 +136,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::metrics::Program;
+    use crate::Program;
 
     async fn ask(address: SocketAddr, line: &str) -> String {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -4,4 +4,8 @@ mod environment;
 pub mod http;
 pub mod logs;
 pub mod metrics;
+mod otlp;
+mod program;
 pub mod traces;
+
+pub use program::Program;

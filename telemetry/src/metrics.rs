@@ -5,13 +5,11 @@ mod otlp;
 pub mod page;
 mod process;
 
-use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
+use crate::Program;
 use crate::environment::variable;
 
 /// Content type of what [`Metrics::text`] returns.
@@ -24,15 +22,6 @@ pub const SECONDS: &[f64] = &[
 
 /// Series of one metric at most. What comes beyond goes into one series with the label `otel_metric_overflow`.
 const MAX_SERIES: usize = 20_000;
-
-/// A program that has metrics.
-#[derive(Clone, Copy, Debug)]
-pub struct Program {
-    /// Its name, as `service.name` says it unless `OTEL_SERVICE_NAME` does.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
-}
 
 /// The metrics of a process.
 pub struct Metrics {
@@ -57,7 +46,7 @@ impl Metrics {
     #[must_use]
     pub fn start(program: Program, instance: Option<&str>) -> Self {
         let registry = Registry::new();
-        if otlp::disabled(variable) {
+        if crate::otlp::disabled(variable) {
             let provider = SdkMeterProvider::builder().build();
             return Self { provider, registry, meter: none(), sent: false };
         }
@@ -68,7 +57,7 @@ impl Metrics {
             .build()
             .expect("nothing is registered yet");
         let mut builder = SdkMeterProvider::builder()
-            .with_resource(resource(program, instance))
+            .with_resource(program.resource(instance))
             .with_reader(text)
             .with_view(|instrument: &Instrument| bounded(instrument));
         let exporter = otlp::exporter().unwrap_or_else(|error| {
@@ -113,26 +102,6 @@ impl Metrics {
         if let Err(error) = self.provider.shutdown() {
             tracing::warn!(%error, "the last metrics were not sent");
         }
-    }
-}
-
-/// As the environment says it, and where that says nothing: the program's name, and an instance, without which the numbers
-/// of two processes would be taken for those of one.
-fn resource(program: Program, instance: Option<&str>) -> Resource {
-    let instance = instance.map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned);
-    let builder = Resource::builder_empty()
-        .with_service_name(program.name)
-        .with_attributes([
-            KeyValue::new("service.version", program.version),
-            KeyValue::new("service.instance.id", instance),
-        ])
-        .with_detectors(&[
-            Box::new(TelemetryResourceDetector),
-            Box::new(EnvResourceDetector::new()),
-        ]);
-    match variable("OTEL_SERVICE_NAME") {
-        Some(name) => builder.with_service_name(name).build(),
-        None => builder.build(),
     }
 }
 

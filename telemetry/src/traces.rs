@@ -7,12 +7,10 @@ mod settings;
 
 use std::time::Duration;
 
+use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
 use tracing::{Metadata, Span};
 use tracing_opentelemetry::{OpenTelemetrySpanExt as _, SetParentError};
@@ -20,6 +18,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::registry::{LookupSpan as _, Registry};
 
+use crate::Program;
 use crate::environment::variable;
 
 pub use self::keep::Detail;
@@ -29,19 +28,6 @@ const TRACEPARENT: &str = "traceparent";
 
 /// Spans of these crates are delivered. Those of others are not ours to answer for, and some are of delivering itself.
 const OURS: &str = "s3sync";
-
-/// Who is traced.
-#[derive(Clone, Copy, Debug)]
-pub struct Program {
-    /// `service.name`, unless the environment names another.
-    pub name: &'static str,
-    /// Its version.
-    pub version: &'static str,
-    /// Which spans of requests are delivered.
-    pub detail: Detail,
-    /// Attributes that are left out.
-    pub private: &'static [&'static str],
-}
 
 /// Delivery of traces while a program runs.
 #[must_use = "what is not delivered yet is lost unless it is finished"]
@@ -56,9 +42,14 @@ pub struct Traces {
 pub(crate) struct Carried(pub(crate) opentelemetry::TraceId);
 
 impl Traces {
-    /// Begins to deliver traces, if the environment says where to. What it says wrongly is logged later.
+    /// Begins to deliver traces, if the environment says where to, without the attributes that are private. What it says
+    /// wrongly is logged later.
     #[must_use]
-    pub fn open(program: &Program) -> Option<Self> {
+    pub fn open(
+        program: Program,
+        detail: Detail,
+        private: &'static [&'static str],
+    ) -> Option<Self> {
         let (settings, mut problems) = settings::settings(variable);
         let settings = settings?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,15 +63,11 @@ impl Traces {
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let mut provider = SdkTracerProvider::builder()
             .with_sampler(keep::Choose::new(settings.sampler))
-            .with_resource(resource(program));
+            .with_resource(program.resource(None));
         match deliver::exporter(&settings) {
             Ok(exporter) => {
                 let batches = BatchSpanProcessor::builder(exporter).build();
-                provider = provider.with_span_processor(keep::Keep::new(
-                    batches,
-                    program.detail,
-                    program.private,
-                ));
+                provider = provider.with_span_processor(keep::Keep::new(batches, detail, private));
             }
             Err(error) => problems.push(format!("traces are not delivered: {error}")),
         }
@@ -116,24 +103,6 @@ impl Traces {
         // What fails was said, or is late.
         drop(self.provider.shutdown_with_timeout(within));
         self.runtime.shutdown_background();
-    }
-}
-
-fn resource(program: &Program) -> Resource {
-    let named = variable("OTEL_SERVICE_NAME");
-    let resource = Resource::builder_empty()
-        .with_service_name(program.name)
-        .with_attributes([
-            KeyValue::new("service.version", program.version),
-            KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))),
-        ])
-        .with_detectors(&[
-            Box::new(TelemetryResourceDetector),
-            Box::new(EnvResourceDetector::new()),
-        ]);
-    match named {
-        Some(name) => resource.with_service_name(name).build(),
-        None => resource.build(),
     }
 }
 
@@ -185,6 +154,12 @@ pub fn is_part_of_detail(span: &Span) {
 pub fn failed(span: &Span, reason: &str) {
     span.set_attribute("error.type", reason.to_owned());
     span.set_status(opentelemetry::trace::Status::error(""));
+}
+
+/// A new trace, without any span yet.
+#[must_use]
+pub fn new_traceparent() -> String {
+    format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
 }
 
 fn context_of(traceparent: &str) -> Option<Context> {

@@ -100,7 +100,7 @@ pub(super) fn traceparent(metadata: &MetadataMap) -> String {
     let given = metadata.get("traceparent").and_then(|value| value.to_str().ok());
     match given.filter(|text| is_valid(text)) {
         Some(text) => text.to_owned(),
-        None => new_traceparent(),
+        None => traces::new_traceparent(),
     }
 }
 
@@ -124,11 +124,6 @@ pub(super) fn events(news: &mut News) -> Span {
         news.traceparent = own;
     }
     span
-}
-
-/// A new trace, without any span yet.
-fn new_traceparent() -> String {
-    format!("00-{:032x}-{:016x}-01", fastrand::u128(1..), fastrand::u64(1..))
 }
 
 fn is_valid(text: &str) -> bool {

@@ -1,5 +1,7 @@
 //! The page of metrics against what the server exports.
 
+use std::collections::BTreeMap;
+
 use s3sync_proto::model::QueueState;
 use s3sync_telemetry::metrics::page::{documented, samples, shapes};
 

@@ -10,9 +10,9 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::environment::variable;
+use crate::otlp::{disabled, is_tls, of_signal, tls};
 
 /// Where metrics go.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,37 +47,18 @@ pub(super) fn exporter() -> Result<Option<Exporter>, ExporterBuildError> {
     Ok(Some(Exporter { exporter, failing: AtomicBool::new(false) }))
 }
 
-/// Whether the process is to have no metrics at all.
-pub(super) fn disabled(variable: impl Fn(&str) -> Option<String>) -> bool {
-    variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
-}
-
 /// None when metrics go nowhere: no endpoint is set for them or for all signals, or something turns them off.
 fn settings(variable: impl Fn(&str) -> Option<String> + Copy) -> Option<Settings> {
-    let of_metrics = |name: &str| {
-        variable(&format!("OTEL_EXPORTER_OTLP_METRICS_{name}"))
-            .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
-            .map(|value| value.trim().to_owned())
-    };
+    let of_metrics =
+        |name: &str| of_signal("METRICS", name, variable).map(|value| value.trim().to_owned());
     let elsewhere = variable("OTEL_METRICS_EXPORTER")
         .is_some_and(|value| !value.split(',').any(|one| one.trim() == "otlp"));
     let endpoint = of_metrics("ENDPOINT")?;
     (!disabled(variable) && !elsewhere).then(|| Settings {
         grpc: of_metrics("PROTOCOL").as_deref() == Some("grpc"),
-        tls: endpoint.to_ascii_lowercase().starts_with("https:"),
+        tls: is_tls(&endpoint),
         authorities: of_metrics("CERTIFICATE"),
     })
-}
-
-/// The library would trust nobody.
-fn tls(authorities: Option<&str>) -> Result<ClientTlsConfig, ExporterBuildError> {
-    let tls = ClientTlsConfig::new();
-    let Some(file) = authorities else { return Ok(tls.with_native_roots()) };
-    let pem = std::fs::read(file).map_err(|error| {
-        let text = format!("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read {file}: {error}");
-        ExporterBuildError::InvalidConfiguration(text)
-    })?;
-    Ok(tls.ca_certificate(Certificate::from_pem(pem)))
 }
 
 impl PushMetricExporter for Exporter {

@@ -3,7 +3,7 @@
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use super::Program;
+use crate::Program;
 
 /// Linux counts times of processes in ticks of 1/100 s, on all machines (`getconf CLK_TCK`).
 const TICKS_PER_SECOND: f64 = 100.0;

@@ -6,9 +6,9 @@ use opentelemetry_otlp::{ExporterBuildError, SpanExporter as Otlp, WithTonicConf
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-use tonic::transport::{Certificate, ClientTlsConfig};
 
 use super::settings::Settings;
+use crate::otlp::tls;
 
 /// Delivers, and says of failures only that they began and that they are over.
 #[derive(Debug)]
@@ -24,24 +24,13 @@ pub(super) fn exporter(settings: &Settings) -> Result<Deliver<Otlp>, ExporterBui
     let inner = if settings.grpc {
         let mut builder = Otlp::builder().with_tonic();
         if settings.tls {
-            builder = builder.with_tls_config(tls(settings)?);
+            builder = builder.with_tls_config(tls(settings.authorities.as_deref())?);
         }
         builder.build()?
     } else {
         Otlp::builder().with_http().build()?
     };
     Ok(Deliver { inner, lost: AtomicU64::new(0) })
-}
-
-/// The library would trust nobody.
-fn tls(settings: &Settings) -> Result<ClientTlsConfig, ExporterBuildError> {
-    let tls = ClientTlsConfig::new();
-    let Some(file) = &settings.authorities else { return Ok(tls.with_native_roots()) };
-    let pem = std::fs::read(file).map_err(|error| {
-        let text = format!("OTEL_EXPORTER_OTLP_CERTIFICATE: cannot read {file}: {error}");
-        ExporterBuildError::InvalidConfiguration(text)
-    })?;
-    Ok(tls.ca_certificate(Certificate::from_pem(pem)))
 }
 
 impl<E: SpanExporter> SpanExporter for Deliver<E> {

@@ -1,6 +1,8 @@
 //! Pure. What the `OTEL_*` variables say of traces
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 
+use crate::otlp::{disabled, is_tls, of_signal};
+
 /// Where traces go, and which.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Settings {
@@ -31,13 +33,9 @@ pub(super) fn settings(
     variable: impl Fn(&str) -> Option<String>,
 ) -> (Option<Settings>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let of_traces = |name: &str| {
-        variable(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"))
-            .or_else(|| variable(&format!("OTEL_EXPORTER_OTLP_{name}")))
-    };
+    let of_traces = |name: &str| of_signal("TRACES", name, &variable);
     let Some(endpoint) = of_traces("ENDPOINT") else { return (None, problems) };
-    if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"))
-    {
+    if disabled(&variable) {
         return (None, problems);
     }
     match variable("OTEL_TRACES_EXPORTER").as_deref().map(str::trim) {
@@ -69,7 +67,7 @@ pub(super) fn settings(
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
     let sampler = sampler(name.as_deref(), argument.as_deref(), &mut problems);
-    let tls = endpoint.trim_start().to_ascii_lowercase().starts_with("https:");
+    let tls = is_tls(&endpoint);
     (Some(Settings { grpc, tls, authorities, sampler }), problems)
 }
 
