@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use s3sync_lab::{Object, QueueConfig, Queues};
 use s3sync_proto::model::{Following, Name, Run, RunState, Trigger};
-use s3sync_tests::objects::{ODD_KEYS, differences};
+use s3sync_tests::objects::differences;
 use s3sync_tests::rounds::{assert_no_upload, misbehave, unequal};
 use s3sync_tests::wait::until;
 use s3sync_tests::world::{
     CHINA, CHINA_DESTINATION, SOURCE, Times, WEST_DESTINATION, WEST_READ, World,
 };
 
+use super::events::{QUEUE, Storm, in_step, read};
 use super::{RUN_BOUND, ended, media, start_run, world};
 
-const QUEUE: &str = "media-events";
 const READ: &str = "\"list\", \"read\"";
 const ALL: &str = "\"list\", \"read\", \"write\", \"delete\"";
 
@@ -52,14 +52,6 @@ async fn mirror(objects: usize, deletes: &str) -> (World, super::Folder, std::sy
     let run = start_run(&world).await;
     assert_eq!(ended(&world, &run).await.state, RunState::Succeeded);
     (world, folder, queues)
-}
-
-async fn in_step(world: &World, what: &str) {
-    until(what, RUN_BOUND, || {
-        let all = unequal(world);
-        std::future::ready(if all.is_empty() { Ok(()) } else { Err(all) })
-    })
-    .await;
 }
 
 async fn following(world: &World, job: &Name) -> Following {
@@ -164,11 +156,6 @@ async fn a_wipe_waits_for_a_person_while_copies_go_on() {
     assert_eq!(nothing.status.code(), Some(5));
 }
 
-/// A body that differs from all others.
-fn version(number: usize) -> Object {
-    Object::new(format!("version {number} {}", "x".repeat(number * 37 % 5_000)))
-}
-
 /// A person who approves whatever is asked.
 async fn approve(world: &World, job: &Name) {
     let Some(run) = following(world, job).await.run else { return };
@@ -203,21 +190,9 @@ async fn both_sides_are_the_same_in_the_end_deletes_included_whoever_dies_when()
     }
     misbehave(&world, 9);
     let west = world.side("usw2");
-    let mut random = fastrand::Rng::with_seed(9);
-    let mut keys: Vec<String> = (0..60).map(|n| format!("srcfolder/{n:03}")).collect();
-    keys.extend(ODD_KEYS.iter().map(|key| format!("srcfolder/{key}")));
-    let mut old = Vec::new();
+    let mut storm = Storm::new(9, 60, 2);
     for step in 0..400 {
-        let key = &keys[random.usize(..keys.len())];
-        let object = (random.u32(..2) > 0).then(|| version(step));
-        west.change(SOURCE, key, object);
-        old.extend(queues.messages(QUEUE).into_iter().map(|message| message.body).take(2));
-        // Late, doubled, out of order; and three of ten are no events at all.
-        match random.u32(..10) {
-            0..2 if !old.is_empty() => queues.send(QUEUE, &old[random.usize(..old.len())].clone()),
-            2..5 => queues.send(QUEUE, "rubbish"),
-            _ => {}
-        }
+        storm.change(&west, &queues, step);
         match step {
             80 | 300 => {
                 world.kill_server().await.unwrap();
@@ -225,7 +200,7 @@ async fn both_sides_are_the_same_in_the_end_deletes_included_whoever_dies_when()
             }
             200 => drop(world.client().unwrap().run_job(&media(), None).await.unwrap()),
             100 | 140 | 180 | 240 | 280 | 340 | 380 => {
-                let agent = ["one", "two", "three"][random.usize(..3)];
+                let agent = ["one", "two", "three"][storm.random.usize(..3)];
                 world.kill_agent(agent).await.unwrap();
                 start_agent(&mut world, agent);
             }
@@ -245,12 +220,7 @@ async fn both_sides_are_the_same_in_the_end_deletes_included_whoever_dies_when()
         if left.is_empty() { Ok(()) } else { Err(left) }
     })
     .await;
-    until("every message is deleted", RUN_BOUND, || {
-        let left = queues.messages(QUEUE).into_iter().map(|message| message.body);
-        let left: Vec<_> = left.filter(|body| body.contains("Records")).collect();
-        std::future::ready(if left.is_empty() { Ok(()) } else { Err(left.len()) })
-    })
-    .await;
+    read(&queues).await;
     until("nothing waits", RUN_BOUND, || async {
         approve(&world, &media()).await;
         let following = following(&world, &media()).await;

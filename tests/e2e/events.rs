@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use s3sync_lab::{Object, QueueConfig, Queues};
+use s3sync_lab::{Endpoint, Object, QueueConfig, Queues};
 use s3sync_proto::model::{Following, RunState, Trigger};
 use s3sync_tests::objects::ODD_KEYS;
 use s3sync_tests::rounds::{assert_no_upload, misbehave, start, unequal};
@@ -11,10 +11,10 @@ use s3sync_tests::world::{CHINA_DESTINATION, SOURCE, Times, World};
 
 use super::{RUN_BOUND, media, world};
 
-const QUEUE: &str = "media-events";
+pub(super) const QUEUE: &str = "media-events";
 
 /// Waits until both destinations are as the source.
-async fn in_step(world: &World, what: &str) {
+pub(super) async fn in_step(world: &World, what: &str) {
     until(what, RUN_BOUND, || {
         let all = unequal(world);
         std::future::ready(if all.is_empty() { Ok(()) } else { Err(all) })
@@ -23,7 +23,7 @@ async fn in_step(world: &World, what: &str) {
 }
 
 /// Waits until nothing but rubbish is in the queue.
-async fn read(queues: &Queues) {
+pub(super) async fn read(queues: &Queues) {
     until("every message is deleted", RUN_BOUND, || {
         let left = queues.messages(QUEUE).into_iter().map(|message| message.body);
         let left: Vec<_> = left.filter(|body| body.contains("Records")).collect();
@@ -124,6 +124,39 @@ fn version(number: usize) -> Object {
     Object::new(format!("version {number} {}", "x".repeat(number * 37 % 5_000)))
 }
 
+/// Changes of the source, and of what is told of them.
+pub(super) struct Storm {
+    pub(super) random: fastrand::Rng,
+    /// Plain ones and odd ones.
+    keys: Vec<String>,
+    /// One of so many changes is a removal.
+    removal: u32,
+    /// Messages that were sent, to be sent again.
+    old: Vec<String>,
+}
+
+impl Storm {
+    pub(super) fn new(seed: u64, plain: usize, removal: u32) -> Self {
+        let mut keys: Vec<String> = (0..plain).map(|n| format!("srcfolder/{n:03}")).collect();
+        keys.extend(ODD_KEYS.iter().map(|key| format!("srcfolder/{key}")));
+        Self { random: fastrand::Rng::with_seed(seed), keys, removal, old: Vec::new() }
+    }
+
+    /// Changes one key. Messages come late, doubled, out of order; and three of ten are no events at all.
+    pub(super) fn change(&mut self, west: &Endpoint, queues: &Queues, step: usize) {
+        let Self { random, keys, removal, old } = self;
+        let key = &keys[random.usize(..keys.len())];
+        let object = (random.u32(..*removal) > 0).then(|| version(step));
+        west.change(SOURCE, key, object);
+        old.extend(queues.messages(QUEUE).into_iter().map(|message| message.body).take(2));
+        match random.u32(..10) {
+            0..2 if !old.is_empty() => queues.send(QUEUE, &old[random.usize(..old.len())].clone()),
+            2..5 => queues.send(QUEUE, "rubbish"),
+            _ => {}
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
     let (mut world, _folder) = world(Times::short()).await;
@@ -139,21 +172,9 @@ async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
     start(&mut world, &agents);
     misbehave(&world, 6);
     let west = world.side("usw2");
-    let mut random = fastrand::Rng::with_seed(6);
-    let mut keys: Vec<String> = (0..30).map(|n| format!("srcfolder/{n:03}")).collect();
-    keys.extend(ODD_KEYS.iter().map(|key| format!("srcfolder/{key}")));
-    let mut old = Vec::new();
+    let mut storm = Storm::new(6, 30, 4);
     for step in 0..400 {
-        let key = &keys[random.usize(..keys.len())];
-        let object = (random.u32(..4) > 0).then(|| version(step));
-        west.change(SOURCE, key, object);
-        old.extend(queues.messages(QUEUE).into_iter().map(|message| message.body).take(2));
-        // Late, doubled, out of order; and what is no event at all.
-        match random.u32(..10) {
-            0..2 if !old.is_empty() => queues.send(QUEUE, &old[random.usize(..old.len())].clone()),
-            2..5 => queues.send(QUEUE, "rubbish"),
-            _ => {}
-        }
+        storm.change(&west, &queues, step);
         match step {
             80 | 300 => {
                 world.kill_server().await.unwrap();
@@ -161,7 +182,7 @@ async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
             }
             200 => drop(world.client().unwrap().run_job(&media(), None).await.unwrap()),
             120 | 160 | 240 | 280 | 340 => {
-                let agent = agents[random.usize(..agents.len())];
+                let agent = agents[storm.random.usize(..agents.len())];
                 world.kill_agent(agent).await.unwrap();
                 start(&mut world, &[agent]);
             }
@@ -169,7 +190,7 @@ async fn no_change_is_lost_whoever_dies_whatever_comes_in_which_order() {
         }
     }
     // Everything is there in the end; what was deleted and stays at a destination would be extra.
-    for (number, key) in keys.iter().enumerate() {
+    for (number, key) in storm.keys.iter().enumerate() {
         west.change(SOURCE, key, Some(version(10_000 + number)));
     }
     in_step(&world, "all is in step after all").await;

@@ -52,13 +52,6 @@ async fn get(address: SocketAddr, path: &str) -> Result<String, String> {
     }
 }
 
-/// Where the server's pages are now.
-fn pages(world: &World) -> SocketAddr {
-    let ready = std::fs::read_to_string(world.folder().join("ready.json")).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
-    ready["http"].as_str().unwrap().parse().unwrap()
-}
-
 /// Starts an agent whose pages are at this address, and waits until it is ready.
 async fn start_agent(world: &mut World, address: SocketAddr) {
     let both = [("usw2", WEST_READ), ("cnn1", CHINA)];
@@ -117,7 +110,7 @@ fn counted(runs: &[&Run], destination: usize) -> BTreeMap<&'static str, f64> {
 const PLACES: [&str; 2] = ["usw2:destbucket-usw2/destfolder/", "cnn1:destbucket-cnn1/destfolder/"];
 
 async fn agrees(world: &World, runs: &[&Run]) -> String {
-    let text = get(pages(world), "/metrics").await.unwrap();
+    let text = get(world.pages().unwrap(), "/metrics").await.unwrap();
     let all = samples(&text);
     for (index, place) in PLACES.into_iter().enumerate() {
         assert_eq!(told(&all, place), counted(runs, index), "{place}\n{text}");
@@ -221,7 +214,7 @@ fn prometheus(world: &World, agent: SocketAddr) -> (Child, SocketAddr) {
     std::fs::write(folder.join("alerts.yaml"), alerts).unwrap();
     let example = include_str!("../../deploy/prometheus/prometheus.yaml");
     let config = example
-        .replace("127.0.0.1:7401", &pages(world).to_string())
+        .replace("127.0.0.1:7401", &world.pages().unwrap().to_string())
         .replace("127.0.0.1:7402", &agent.to_string())
         .replace("15s", "1s");
     std::fs::write(folder.join("prometheus.yaml"), config).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -426,12 +426,20 @@ impl World {
         secrets::holds(text.as_bytes(), &self.secrets)
     }
 
+    /// Where the server's pages (health, metrics) are now.
+    ///
+    /// # Errors
+    /// When the server has not said so.
+    pub fn pages(&self) -> anyhow::Result<SocketAddr> {
+        let ready = std::fs::read_to_string(self.folder.join("ready.json"))?;
+        let ready: serde_json::Value = serde_json::from_str(&ready)?;
+        Ok(ready["http"].as_str().context("the server has no pages")?.parse()?)
+    }
+
     /// The server's metrics, when one answers. Blocks for some milliseconds.
     fn metrics(&self) -> Option<String> {
         self.server.as_ref()?;
-        let ready = std::fs::read_to_string(self.folder.join("ready.json")).ok()?;
-        let ready: serde_json::Value = serde_json::from_str(&ready).ok()?;
-        let mut stream = TcpStream::connect(ready["http"].as_str()?).ok()?;
+        let mut stream = TcpStream::connect(self.pages().ok()?).ok()?;
         stream.set_read_timeout(Some(METRICS_BOUND)).ok()?;
         stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();

@@ -34,7 +34,22 @@ async fn dies(bench: &mut Bench, operation: Operation, nth: u64) {
     dies_at(bench, operation, nth, None).await;
 }
 
+/// As [`dies`], of this work.
 async fn dies_at(bench: &mut Bench, operation: Operation, nth: u64, work: Option<Work>) {
+    dies_by(bench, (operation, nth), Fault::Before(Class::Transient), work).await;
+}
+
+/// A holder works, and dies when an upload is completed; it is, and the answer does not arrive.
+async fn dies_before_the_answer(bench: &mut Bench) {
+    dies_by(bench, (Operation::CompleteUpload, 1), Fault::After(Class::Transient), None).await;
+}
+
+async fn dies_by(
+    bench: &mut Bench,
+    (operation, nth): (Operation, u64),
+    fault: Fault,
+    work: Option<Work>,
+) {
     let (orders, _split) = orders();
     let lost = orders.lost.clone();
     bench.orders = Some(orders);
@@ -45,7 +60,7 @@ async fn dies_at(bench: &mut Bench, operation: Operation, nth: u64, work: Option
         if found == operation && seen == nth {
             desk.with(|recorded| recorded.lost = true);
             lost.cancel();
-            return Some(Fault::Before(Class::Transient));
+            return Some(fault);
         }
         None
     });
@@ -137,21 +152,7 @@ async fn a_completion_whose_holder_died_before_the_answer_is_found_in_step() {
     for destination in [MD5, KMS] {
         let mut bench = bench(MD5, destination, false);
         bench.source.store("from/large", pattern(1, LARGE));
-        let (orders, _split) = orders();
-        let lost = orders.lost.clone();
-        bench.orders = Some(orders);
-        let desk = Arc::clone(&bench.desk);
-        bench.destination.meddle(move |_, operation, _| {
-            if operation != Operation::CompleteUpload {
-                return None;
-            }
-            desk.with(|recorded| recorded.lost = true);
-            lost.cancel();
-            Some(Fault::After(Class::Transient))
-        });
-        bench.hold().await;
-        bench.destination.leave_alone();
-        bench.desk.with(|recorded| recorded.lost = false);
+        dies_before_the_answer(&mut bench).await;
         bench.run().await;
         bench.assert_equal();
         assert_eq!(parts_sent(&bench), PARTS, "{destination:?}");
@@ -164,21 +165,7 @@ async fn a_completion_that_a_listing_does_not_show_yet_is_looked_for_before_anyt
         let mut bench = bench(MD5, destination, false);
         bench.source.store("from/large", pattern(1, LARGE));
         // It has its effect when the next holder has listed: the listing leaves it out.
-        let (orders, _split) = orders();
-        let lost = orders.lost.clone();
-        bench.orders = Some(orders);
-        let desk = Arc::clone(&bench.desk);
-        bench.destination.meddle(move |_, operation, _| {
-            if operation != Operation::CompleteUpload {
-                return None;
-            }
-            desk.with(|recorded| recorded.lost = true);
-            lost.cancel();
-            Some(Fault::After(Class::Transient))
-        });
-        bench.hold().await;
-        bench.destination.leave_alone();
-        bench.desk.with(|recorded| recorded.lost = false);
+        dies_before_the_answer(&mut bench).await;
         bench.destination.with(|contents| contents.unlisted = vec![Key::from("to/x/large")]);
         let counters = bench.run().await;
         bench.assert_equal();
