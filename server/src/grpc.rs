@@ -15,6 +15,7 @@ mod probe;
 mod queues;
 mod setup;
 mod status;
+mod stop;
 mod trace;
 mod update;
 mod view;

@@ -84,6 +84,15 @@ struct Surveying<'a> {
 impl Planning {
     /// Looks until everything was looked at or the reader has gone.
     pub(crate) async fn run(&self, news: mpsc::Sender<News>) -> Result<(), NoPlan> {
+        let ended = self.look(news).await;
+        // Sessions end with the server: that nobody is there to look says nothing of the agents then.
+        if ended.is_err() && self.context.shutdown.is_cancelled() {
+            return Err(NoPlan::Stopping);
+        }
+        ended
+    }
+
+    async fn look(&self, news: mpsc::Sender<News>) -> Result<(), NoPlan> {
         let mut surveying = Surveying {
             planning: self,
             survey: Survey::new(&self.job, &self.spec),

@@ -124,7 +124,8 @@ impl EndpointService for Endpoints {
         &self,
         request: Request<pb::ProbeEndpointRequest>,
     ) -> Result<Response<pb::ProbeEndpointResponse>, Status> {
-        probe::endpoint(&self.0, request.into_inner()).await.map(Response::new)
+        let probed = probe::endpoint(&self.0, request.into_inner());
+        self.0.unless_stopping(probed).await.map(Response::new)
     }
 }
 

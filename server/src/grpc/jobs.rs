@@ -180,7 +180,8 @@ impl JobService for Jobs {
         request: Request<pb::ExplainKeyRequest>,
     ) -> Result<Response<pb::ExplainKeyResponse>, Status> {
         let traceparent = trace::traceparent(request.metadata());
-        explain::key(&self.0, request.into_inner(), traceparent).await.map(Response::new)
+        let explained = explain::key(&self.0, request.into_inner(), traceparent);
+        self.0.unless_stopping(explained).await.map(Response::new)
     }
 
     async fn plan_job(
@@ -226,7 +227,8 @@ impl JobService for Jobs {
         request: Request<pb::GetRunViewRequest>,
     ) -> Result<Response<pb::RunView>, Status> {
         let (job, number) = wire::parse_run(&request.get_ref().name)?;
-        let view = view::of_run(&self.0, &job, number).await.map_err(refused)?;
+        let view = async { view::of_run(&self.0, &job, number).await.map_err(refused) };
+        let view = self.0.unless_stopping(view).await?;
         Ok(Response::new(wire::run_view_to(view)))
     }
 

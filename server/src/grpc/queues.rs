@@ -100,7 +100,8 @@ impl QueueService for Queues {
         &self,
         request: Request<pb::CheckQueueRequest>,
     ) -> Result<Response<pb::CheckQueueResponse>, Status> {
-        setup::queue(&self.0, request.into_inner()).await.map(Response::new)
+        let checked = setup::queue(&self.0, request.into_inner());
+        self.0.unless_stopping(checked).await.map(Response::new)
     }
 }
 

@@ -327,3 +327,15 @@ async fn a_probe_without_a_bucket_or_with_too_many_says_so() {
     assert_eq!(told.code, Code::InvalidArgument);
     assert!(told.violations[0].description.contains("at most 16"), "{told:?}");
 }
+
+#[tokio::test]
+async fn who_waits_for_an_agent_that_leaves_with_the_server_is_told_that_it_stops() {
+    let (server, client) = with_job().await;
+    let mut a = able(&server, "a").await;
+    let asked = asking(&client, "k");
+    question(&mut a).await;
+    server.shutdown.cancel();
+    drop(a);
+    let told = asked.await.unwrap().unwrap_err();
+    assert_eq!((told.code, told.reason.as_str()), (Code::Unavailable, reason::SERVER_STOPPING));
+}
