@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub(crate) use deletes::review_lines;
 pub(crate) use explain::{explanation, probe};
-pub(crate) use failures::class;
+pub(crate) use failures::{class, next_steps};
 pub(crate) use plan::{difference, plan, plan_progress};
 pub(crate) use report::report;
 pub(crate) use resources::{progress_line, run_label, state as run_state};

@@ -51,6 +51,13 @@ impl Show for FailureGroup {
     }
 }
 
+/// What to do next about a run's failures.
+pub(crate) fn next_steps(label: &str) -> String {
+    format!(
+        "Each key: s3syncctl run failures {label} --keys\nTry them again: s3syncctl run retry {label} --wait\n"
+    )
+}
+
 /// A class as people read it.
 pub(crate) fn class(class: FailureClass) -> &'static str {
     match class {

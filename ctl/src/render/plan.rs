@@ -61,7 +61,7 @@ fn destination_lines(plan: &DestinationPlan, lines: &mut Lines) {
     lines.push(line("", ""));
     lines.push(line("to", place(location)));
     if let Some(problem) = problem {
-        lines.push(line("PROBLEM", plain(problem)));
+        lines.push(line("PROBLEM", format!("not every key was looked at: {}", plain(problem))));
     }
     lines.push(line("in step", count(tally.in_step)));
     let copied = tally.copied();

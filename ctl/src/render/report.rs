@@ -1,5 +1,6 @@
 //! The report of a run: what it did, in which way, what that took, and what happened to it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use s3sync_proto::model::{
@@ -15,29 +16,23 @@ use crate::args::Output;
 /// The report for people.
 pub(crate) fn report(report: &RunReport) -> String {
     let run = &report.run;
-    let mut text = super::details(&[
-        ("run".to_owned(), run_label(&run.name)),
-        ("state".to_owned(), state(run.state).to_owned()),
-        ("trigger".to_owned(), started_by(run)),
-        ("created".to_owned(), time(Some(run.created))),
-        ("took".to_owned(), took(run)),
-        ("from".to_owned(), place(&report.source)),
+    let mut lines = vec![("run", run_label(&run.name)), ("state", state(run.state).to_owned())];
+    if !run.reason.is_empty() {
+        lines.push(("reason", plain(&run.reason)));
+    }
+    lines.extend([
+        ("trigger", started_by(run)),
+        ("created", time(Some(run.created))),
+        ("took", took(run)),
+        ("from", place(&report.source)),
     ]);
+    let lines: Vec<_> = lines.into_iter().map(|(label, text)| (label.to_owned(), text)).collect();
+    let mut text = super::details(&lines);
     for part in [totals(report), ways(&run.totals()), requests(report), waits(report)] {
         text.push_str(&part);
     }
     text.push_str(&timeline(report));
-    if !report.failures.is_empty() {
-        text.push('\n');
-        text.push_str(&many(&report.failures, Output::Table));
-        for group in &report.failures {
-            let class = failures::class(group.sample.class);
-            let advice = format!("{class}: {}\n", crate::cmd::advice(group.sample.class));
-            if !text.contains(&advice) {
-                text.push_str(&advice);
-            }
-        }
-    }
+    text.push_str(&failed(report));
     text
 }
 
@@ -45,7 +40,8 @@ pub(crate) fn report(report: &RunReport) -> String {
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
+        // A text alone in its line may be as long as it is.
+        let cells = rows.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -69,43 +65,65 @@ fn heads(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
+/// Failures by class and code, and what to do about them.
+fn failed(report: &RunReport) -> String {
+    if report.failures.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", many(&report.failures, Output::Table));
+    let classes: BTreeSet<_> = report.failures.iter().map(|group| group.sample.class).collect();
+    for class in classes {
+        text.push_str(&format!("{}: {}\n", failures::class(class), crate::cmd::advice(class)));
+    }
+    text + &failures::next_steps(&run_label(&report.run.name))
+}
+
 fn totals(report: &RunReport) -> String {
-    type Column = (&'static str, fn(&Counters) -> u64);
-    const ALWAYS: [Column; 4] = [
-        ("LISTED", |c| c.listed),
-        ("IN STEP", |c| c.in_step),
-        ("COPIED", |c| c.copied),
-        ("FAILED", |c| c.failed),
-    ];
-    const SOMETIMES: [Column; 7] = [
-        ("VANISHED", |c| c.vanished),
-        ("ARCHIVED", |c| c.archived),
-        ("FILTERED", |c| c.filtered),
-        ("EXTRA", |c| c.extra),
-        ("DELETED", |c| c.deleted),
-        ("NOT DELETED", |c| c.not_deleted),
-        ("TAGS UNREAD", |c| c.tags_unread),
-    ];
-    let all = report.run.totals();
-    let sometimes = SOMETIMES.into_iter().filter(|(_, number)| number(&all) > 0);
-    let columns: Vec<Column> = ALWAYS.into_iter().chain(sometimes).collect();
     let row = |label: String, counters: &Counters| {
+        let Counters { listed, in_step, copied, failed, .. } = *counters;
         let mut row = vec![label];
-        row.extend(columns.iter().map(|(_, number)| count(number(counters))));
+        row.extend([listed, in_step, copied, failed].map(count));
         row.push(size(counters.copied_bytes));
         row
     };
-    let mut head = heads(&["DESTINATION"]);
-    head.extend(columns.iter().map(|(head, _)| (*head).to_owned()));
-    head.push("BYTES COPIED".to_owned());
-    let mut rows = vec![head];
+    let head = ["DESTINATION", "LISTED", "IN STEP", "COPIED", "FAILED", "BYTES COPIED"];
+    let mut rows = vec![heads(&head)];
     for destination in &report.run.destinations {
         rows.push(row(place(&destination.location), &destination.counters));
+        rows.extend(also(&destination.counters).map(|also| vec![also]));
     }
+    let all = report.run.totals();
     if report.run.destinations.len() > 1 {
         rows.push(row("all".to_owned(), &all));
     }
-    table(&rows)
+    let mut text = table(&rows);
+    for (name, number, meaning) in SOMETIMES {
+        if number(&all) > 0 {
+            text.push_str(&format!("{name}: {meaning}\n"));
+        }
+    }
+    text
+}
+
+/// A number that most runs do not have: its name, and what it means to who sees it for the first time.
+type Rare = (&'static str, fn(&Counters) -> u64, &'static str);
+
+const SOMETIMES: [Rare; 7] = [
+    ("vanished", |c| c.vanished, "gone from the source between listing and copying; nothing to do"),
+    ("archived", |c| c.archived, "must be restored at the source before a run can copy them"),
+    ("filtered", |c| c.filtered, "left out by the job's filter"),
+    ("extra", |c| c.extra, "destination keys that the source does not have"),
+    ("deleted", |c| c.deleted, "of the extra, deleted at the destination"),
+    ("not deleted", |c| c.not_deleted, "of the extra, could not be deleted; listed as failures"),
+    ("tags unread", |c| c.tags_unread, "keys that may lack tags, which could not be read"),
+];
+
+/// The numbers that most runs do not have, where there are some.
+fn also(counters: &Counters) -> Option<String> {
+    let some = SOMETIMES.into_iter().filter(|(_, number, _)| number(counters) > 0);
+    let some: Vec<_> =
+        some.map(|(name, number, _)| format!("{} {name}", count(number(counters)))).collect();
+    (!some.is_empty()).then(|| format!("  also {}", some.join(", ")))
 }
 
 /// The ways in which objects were copied; nothing when none was.
@@ -185,14 +203,18 @@ fn requests(report: &RunReport) -> String {
 
 fn waits(report: &RunReport) -> String {
     let usage = usage(report);
-    let mut rows = vec![heads(&["WAITED FOR", "ALL THAT WAITED, TOGETHER"])];
+    let mut rows = vec![heads(&["WAITED FOR", "IN SUM"])];
     for reason in WaitReason::ALL {
         let time = usage.waited(reason);
         if time >= Duration::from_millis(100) {
             rows.push(vec![waited_for(reason).to_owned(), duration(time)]);
         }
     }
-    if rows.len() > 1 { table(&rows) } else { String::new() }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    table(&rows)
+        + "in sum: of all that waited at the same time, so it can be more than the run took\n"
 }
 
 fn waited_for(reason: WaitReason) -> &'static str {
@@ -209,7 +231,7 @@ fn waited_for(reason: WaitReason) -> &'static str {
 }
 
 fn timeline(report: &RunReport) -> String {
-    let mut rows = vec![heads(&["TIME", "AFTER", ""])];
+    let mut rows = vec![heads(&["TIME", "AFTER", "WHAT HAPPENED"])];
     let mut text = String::new();
     let begin = report.timeline.first().map_or(report.run.created, |entry| entry.time);
     for entry in &report.timeline {
@@ -226,11 +248,14 @@ fn timeline(report: &RunReport) -> String {
         text = table(&rows);
     }
     for (number, what) in [
-        (report.splits, "times a range was cut for another agent"),
-        (report.losses, "times the holder of a range died or was cut off"),
+        (report.splits, "ranges cut so that another agent could take a part"),
+        (
+            report.losses,
+            "ranges whose agent died or was cut off, so that another went on with them",
+        ),
     ] {
         if number > 0 {
-            text.push_str(&format!("{} {what}\n", count(number)));
+            text.push_str(&format!("{what}: {}\n", count(number)));
         }
     }
     text

@@ -1,6 +1,7 @@
 //! What people see, as golden texts.
 
 mod lists;
+mod reports;
 
 use base64::Engine as _;
 use expect_test::expect;

@@ -34,8 +34,7 @@ pub(super) async fn groups(
     for class in classes {
         text.push_str(&format!("{}: {}\n", render::class(class), advice(class)));
     }
-    text.push_str(&format!("Each key: s3syncctl run failures {label} --keys\n"));
-    text.push_str(&format!("Try them again: s3syncctl run retry {label} --wait\n"));
+    text.push_str(&render::next_steps(&label));
     let listed: u64 = groups.iter().map(|group| group.size).sum();
     if listed < total {
         text.push_str(&format!(
