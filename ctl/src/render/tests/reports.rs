@@ -34,13 +34,13 @@ fn asked(side: RequestSide, operation: Operation, made: u64, millis_each: u64) -
     RequestUsage { side, operation, made, slowed: 0, failed: 0, time }
 }
 
-fn group(size: u64, class: FailureClass, code: &str, key: &str, message: &str) -> FailureGroup {
+fn group(size: u64, class: FailureClass, code: &str, key: &str) -> FailureGroup {
     let sample = Failure {
         key: Key::from(key),
         destination: 1,
         class,
         code: code.into(),
-        message: message.into(),
+        message: "PutObject: the endpoint's own words".into(),
         s3_request_id: "R1".into(),
         attempts: 1,
         first: at(1),
@@ -49,8 +49,8 @@ fn group(size: u64, class: FailureClass, code: &str, key: &str, message: &str) -
     FailureGroup { size, sample }
 }
 
-/// A run of a job that mirrors to two sides, with everything a run can meet.
-fn eventful() -> RunReport {
+/// What a run of a job that mirrors counted at two sides.
+fn mirrored() -> [Counters; 2] {
     let west = Counters {
         listed: 1_204_311,
         in_step: 1_200_000,
@@ -84,6 +84,59 @@ fn eventful() -> RunReport {
         server_side_refused: 3,
         ..Counters::default()
     };
+    [west, china]
+}
+
+/// What it asked for and waited for there.
+fn used() -> Vec<Usage> {
+    use RequestSide::{Destination, Source};
+    let waited = |reason, millis| WaitUsage { reason, time: Duration::from_millis(millis) };
+    let slowed =
+        RequestUsage { slowed: 311, failed: 138, ..asked(Destination, Operation::Put, 4_566, 118) };
+    vec![
+        Usage {
+            requests: vec![
+                asked(Source, Operation::List, 1_206, 31),
+                asked(Destination, Operation::List, 1_206, 29),
+                asked(Destination, Operation::Copy, 4_308, 74),
+            ],
+            waits: vec![waited(WaitReason::Listing, 31_400)],
+        },
+        Usage {
+            requests: vec![
+                asked(Source, Operation::List, 1_206, 33),
+                asked(Source, Operation::Get, 4_400, 9),
+                asked(Destination, Operation::List, 1_206, 212),
+                slowed,
+            ],
+            waits: vec![waited(WaitReason::SlowDown, 1_930_000), waited(WaitReason::Lease, 40)],
+        },
+    ]
+}
+
+/// What happened to it.
+fn happened() -> Vec<TimelineEntry> {
+    use Happening::{Lost, Stage, State};
+    let entry = |seconds, what, reason: &str| TimelineEntry {
+        time: at(seconds),
+        what,
+        reason: reason.into(),
+    };
+    let why = "600 keys to delete are more than max_count (500)";
+    vec![
+        entry(0, State(RunState::Pending), ""),
+        entry(2, State(RunState::Running), ""),
+        entry(2, Stage(RunStage::Scan), ""),
+        entry(931, Lost("cn-1".parse().unwrap()), ""),
+        entry(3_600, State(RunState::AwaitingApproval), why),
+        entry(4_402, Stage(RunStage::Delete), ""),
+        entry(4_510, State(RunState::FinishedWithFailures), ""),
+    ]
+}
+
+/// A run that met everything a run can meet.
+fn eventful() -> RunReport {
+    let [west, china] = mirrored();
     let mut run = run();
     run.destinations = vec![
         progress(location("usw2", "destbucket-usw2", "destfolder/"), west),
@@ -93,83 +146,19 @@ fn eventful() -> RunReport {
     run.nominal = Some(at(0));
     run.started = Some(at(2));
     run.ended = Some(at(4_510));
-    let happened = |seconds, what| TimelineEntry { time: at(seconds), what, reason: String::new() };
-    let because = |seconds, what, reason: &str| TimelineEntry {
-        time: at(seconds),
-        what,
-        reason: reason.into(),
-    };
-    let slowed = RequestUsage {
-        slowed: 311,
-        failed: 138,
-        ..asked(RequestSide::Destination, Operation::Put, 4_566, 118)
-    };
+    let failures = [
+        (138, FailureClass::Permanent, "AccessDenied", "photos/2024/01/17/0042.jpg"),
+        (2, FailureClass::Archived, "InvalidObjectState", "old/1"),
+        (1, FailureClass::Permanent, "PreconditionFailed", "a/b"),
+    ];
     RunReport {
         run,
         source: location("usw2", "srcbucket", "srcfolder/"),
-        usages: vec![
-            Usage {
-                requests: vec![
-                    asked(RequestSide::Source, Operation::List, 1_206, 31),
-                    asked(RequestSide::Destination, Operation::List, 1_206, 29),
-                    asked(RequestSide::Destination, Operation::Copy, 4_308, 74),
-                ],
-                waits: vec![WaitUsage {
-                    reason: WaitReason::Listing,
-                    time: Duration::from_millis(31_400),
-                }],
-            },
-            Usage {
-                requests: vec![
-                    asked(RequestSide::Source, Operation::List, 1_206, 33),
-                    asked(RequestSide::Source, Operation::Get, 4_400, 9),
-                    asked(RequestSide::Destination, Operation::List, 1_206, 212),
-                    slowed,
-                ],
-                waits: vec![
-                    WaitUsage { reason: WaitReason::SlowDown, time: Duration::from_secs(1_930) },
-                    WaitUsage { reason: WaitReason::Lease, time: Duration::from_millis(40) },
-                ],
-            },
-        ],
-        timeline: vec![
-            happened(0, Happening::State(RunState::Pending)),
-            happened(2, Happening::State(RunState::Running)),
-            happened(2, Happening::Stage(RunStage::Scan)),
-            happened(931, Happening::Lost("cn-1".parse().unwrap())),
-            because(
-                3_600,
-                Happening::State(RunState::AwaitingApproval),
-                "600 keys to delete are more than max_count (500)",
-            ),
-            happened(4_402, Happening::Stage(RunStage::Delete)),
-            happened(4_510, Happening::State(RunState::FinishedWithFailures)),
-        ],
+        usages: used(),
+        timeline: happened(),
         splits: 14,
         losses: 3,
-        failures: vec![
-            group(
-                138,
-                FailureClass::Permanent,
-                "AccessDenied",
-                "photos/2024/01/17/0042.jpg",
-                "PutObject: the bucket's policy refuses it",
-            ),
-            group(
-                2,
-                FailureClass::Archived,
-                "InvalidObjectState",
-                "old/1",
-                "the object is archived (GLACIER)",
-            ),
-            group(
-                1,
-                FailureClass::Permanent,
-                "PreconditionFailed",
-                "a/b",
-                "DeleteObject: the object changed meanwhile",
-            ),
-        ],
+        failures: failures.map(|(size, class, code, key)| group(size, class, code, key)).to_vec(),
     }
 }
 
