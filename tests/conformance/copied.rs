@@ -10,7 +10,6 @@ use s3sync_proto::model::{Key, MAX_KEY_BYTES};
 use s3sync_tests::objects::ODD_KEYS;
 
 use super::metadata::{Asked, KIB, Place, bucket, store};
-use super::servers;
 
 /// Below the prefix; what other tools lose, and the prefix itself.
 fn keys() -> Vec<String> {
@@ -51,7 +50,7 @@ async fn listed(store: &dyn ObjectStore) -> Vec<Key> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_odd_key_is_copied_under_its_own_name() {
-    let server = servers::ministack().await;
+    let server = s3sync_tests::servers::ministack().await;
     bucket(&server, Place::SOURCE).await;
     let source = store(&server, Place::SOURCE);
     let keys = keys();

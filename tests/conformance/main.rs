@@ -17,13 +17,11 @@ mod reading;
 mod servers;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::ResponseChecksumValidation;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use futures_util::future::BoxFuture;
 use s3sync_lab::{EndpointConfig, Lab};
-use servers::Server;
+use s3sync_tests::servers::{Server, ministack, s3_client as client, seaweedfs};
 
 /// What a case says: nothing when all is as on S3, else what is not.
 type Outcome = Result<(), String>;
@@ -55,20 +53,6 @@ macro_rules! cases {
     };
 }
 use cases;
-
-fn client(url: &str, region: &str, key: &str, secret: &str) -> Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .endpoint_url(url)
-        .force_path_style(true)
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(Credentials::new(key, secret, None, None, "conformance"))
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .retry_config(aws_sdk_s3::config::retry::RetryConfig::disabled())
-        .build();
-    Client::from_conf(config)
-}
 
 /// S3's code of a failed request, or its HTTP status where there is no code.
 fn code<T, E: ProvideErrorMetadata + std::fmt::Debug>(result: Result<T, SdkError<E>>) -> String {
@@ -174,12 +158,12 @@ async fn the_lab_is_like_s3() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ministack_is_like_s3_and_sqs_but_for_what_is_declared() {
-    let server = servers::ministack().await;
+    let server = ministack().await;
     run(&server, servers::MINISTACK_DIFFERS).await;
     queues::run_on_ministack(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn seaweedfs_is_like_s3_but_for_what_is_declared() {
-    run(&servers::seaweedfs().await, servers::SEAWEEDFS_DIFFERS).await;
+    run(&seaweedfs().await, servers::SEAWEEDFS_DIFFERS).await;
 }

@@ -23,10 +23,9 @@ use s3sync_proto::model::{
     Assignment, BucketFacts, CompareMode, Counters, Destination, Encryption, EndpointSpec, Failure,
     Filter, Held, Key, KeyRange, Location, Name, Outcome, RunName, Work,
 };
+use s3sync_tests::servers::{Server, ministack, seaweedfs};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-use super::servers::{self, Server};
 
 pub(super) const KIB: u64 = 1024;
 
@@ -434,7 +433,7 @@ async fn the_table_of_what_is_carried_is_what_was_measured() {
         processes: Vec::new(),
         folder: None,
     };
-    let (ministack, seaweedfs) = (servers::ministack().await, servers::seaweedfs().await);
+    let (ministack, seaweedfs) = (ministack().await, seaweedfs().await);
     let mut page = HEAD.to_owned();
     bucket(&lab_server, "matrix-model").await;
     for server in [&lab_server, &ministack, &seaweedfs] {

@@ -1,7 +1,6 @@
 //! Cases about SQS, and the lab's notifications.
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
     MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry,
@@ -11,7 +10,9 @@ use s3sync_lab::{
 };
 use serde_json::Value;
 
-use super::servers::{MINISTACK_QUEUES_DIFFER, Server};
+use s3sync_tests::servers::Server;
+
+use super::servers::MINISTACK_QUEUES_DIFFER;
 use super::{Outcome, cases, code, ensure, judge, text};
 
 const REGION: &str = "us-east-1";
@@ -45,14 +46,7 @@ cases![
 ];
 
 fn client(url: &str, secret: &str, key: &str) -> Client {
-    let config = aws_sdk_sqs::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .endpoint_url(url)
-        .region(Region::new(REGION))
-        .credentials_provider(Credentials::new(key, secret, None, None, "conformance"))
-        .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
-        .build();
-    Client::from_conf(config)
+    s3sync_tests::servers::sqs_client(url, REGION, key, secret)
 }
 
 impl Queue {

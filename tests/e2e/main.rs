@@ -18,6 +18,7 @@ mod kill;
 mod large;
 mod limits;
 mod metrics;
+mod ministack;
 mod plan;
 mod poison;
 mod report;
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use s3sync_lab::EndpointConfig;
 use s3sync_proto::model::{Name, Run};
 use s3sync_tests::world::{Times, World};
 use tempfile::TempDir;
@@ -47,9 +49,22 @@ async fn world(times: Times) -> (World, Folder) {
 
 /// As [`world`], with these variables in the environment of every program.
 async fn world_with(times: Times, environment: Vec<(String, String)>) -> (World, Folder) {
+    world_of(times, environment, s3sync_tests::world::sides()).await
+}
+
+/// As [`world`], over other sides.
+async fn world_over(times: Times, sides: Vec<EndpointConfig>) -> (World, Folder) {
+    world_of(times, Vec::new(), sides).await
+}
+
+async fn world_of(
+    times: Times,
+    environment: Vec<(String, String)>,
+    sides: Vec<EndpointConfig>,
+) -> (World, Folder) {
     let folder = Arc::new(tempfile::Builder::new().prefix("s3sync test ").tempdir().unwrap());
     let program = Path::new(env!("CARGO_BIN_EXE_s3sync-demo"));
-    let mut world = World::new(folder.path(), program, times).await.unwrap();
+    let mut world = World::over(folder.path(), program, times, sides).await.unwrap();
     world.keep(Arc::clone(&folder));
     world.set_environment(environment);
     world.start_server().await.unwrap();

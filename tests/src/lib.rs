@@ -6,6 +6,7 @@ pub mod objects;
 pub mod process;
 pub mod rounds;
 pub mod secrets;
+pub mod servers;
 pub mod wait;
 pub mod world;
 pub mod writers;

@@ -131,6 +131,11 @@ impl World {
         self.kept = Some(folder);
     }
 
+    /// Nothing that programs write may hold this.
+    pub fn keep_secret(&mut self, secret: &str) {
+        self.secrets.push(secret.to_owned());
+    }
+
     /// Variables in the environment of every program that is started from now on.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;
