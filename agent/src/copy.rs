@@ -44,6 +44,7 @@ use ask::Answer;
 use choose::Route;
 use parts::Course;
 use tokio::sync::OwnedSemaphorePermit;
+use trace::Why;
 
 /// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
 const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
@@ -168,11 +169,11 @@ pub(crate) enum End {
 
 /// Brings a key in step. `None`: it stays unsettled, since the assignment was lost or given up.
 pub(crate) async fn settle(context: &Arc<Context>, task: Task) -> Option<Settled> {
-    let span = trace::copy(&task.source.key);
+    let key = task.source.key.clone();
     let plain = context.destination.known.plain();
     let state = State::new(task, plain);
     let work = async { bring_in_step(context, state).await.map(|end| settled(context, end)) };
-    trace::settle(span, work).await
+    trace::settle(Why::Listed, &key, work).await
 }
 
 /// What an end adds to a report.

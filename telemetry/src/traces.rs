@@ -2,6 +2,7 @@
 //! and a span costs nothing.
 
 mod deliver;
+mod detail;
 mod keep;
 mod settings;
 
@@ -11,7 +12,7 @@ use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{TraceContextExt as _, TracerProvider as _};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider, SpanExporter as _};
 use tracing::{Metadata, Span};
 use tracing_opentelemetry::{OpenTelemetrySpanExt as _, SetParentError};
 use tracing_subscriber::Layer;
@@ -21,7 +22,9 @@ use tracing_subscriber::registry::{LookupSpan as _, Registry};
 use crate::Program;
 use crate::environment::variable;
 
-pub use self::keep::Detail;
+use self::detail::Details;
+
+pub use self::detail::{Detail, Told, in_current_whole, part, whole};
 
 /// The W3C header, and the variable of an environment, that carries a trace on.
 const TRACEPARENT: &str = "traceparent";
@@ -61,18 +64,21 @@ impl Traces {
         let entered = runtime.enter();
         // Fails only when another provider was installed before, which then serves as well.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let mut provider = SdkTracerProvider::builder()
-            .with_sampler(keep::Choose::new(settings.sampler))
-            .with_resource(program.resource(None));
+        let resource = program.resource(None);
+        let sampler = keep::Choose::new(settings.sampler);
+        let mut provider = SdkTracerProvider::builder();
         match deliver::exporter(&settings) {
-            Ok(exporter) => {
-                let batches = BatchSpanProcessor::builder(exporter).build();
-                provider = provider.with_span_processor(keep::Keep::new(batches, detail, private));
+            Ok(mut exporter) => {
+                exporter.set_resource(&resource);
+                let keep = keep::Keep::new(BatchSpanProcessor::builder(exporter).build(), private);
+                Details::open(keep.clone(), detail, sampler.records_all());
+                provider = provider.with_span_processor(keep);
             }
             Err(error) => problems.push(format!("traces are not delivered: {error}")),
         }
+        let provider = provider.with_sampler(sampler).with_resource(resource).build();
         drop(entered);
-        Some(Self { provider: provider.build(), runtime, problems })
+        Some(Self { provider, runtime, problems })
     }
 
     /// What makes traces of spans.
@@ -81,9 +87,10 @@ impl Traces {
         S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
     {
         // Log lines stay in the log: some have keys in them.
+        // Spans of finer levels are for logs at these levels.
         let ours =
             |metadata: &Metadata<'_>| metadata.is_span() && metadata.target().starts_with(OURS);
-        let ours = filter_fn(ours).with_max_level_hint(LevelFilter::DEBUG);
+        let ours = filter_fn(ours).with_max_level_hint(LevelFilter::INFO);
         tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer(OURS))
             .with_location(false)
@@ -138,16 +145,6 @@ pub fn traceparent(span: &Span) -> Option<String> {
 /// Notes something on a span that is only for traces. `name` is one of the semantic conventions where there is one.
 pub fn note(span: &Span, name: &'static str, value: impl Into<opentelemetry::Value>) {
     span.set_attribute(name, value);
-}
-
-/// Marks a span as one of very many: see [`Detail`].
-pub fn is_detail(span: &Span) {
-    span.set_attribute(keep::DETAIL, keep::ITSELF);
-}
-
-/// Marks a span as part of one that [`is_detail`]: with few exceptions both are delivered, or neither.
-pub fn is_part_of_detail(span: &Span) {
-    span.set_attribute(keep::DETAIL, keep::PART);
 }
 
 /// Notes that what a span is of failed. The reason is a short name, not a text: texts may have keys in them.

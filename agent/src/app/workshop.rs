@@ -67,8 +67,14 @@ impl Workshop for EngineWorkshop {
                 Err(error) => Answer::Refused(error),
             },
             Ask::Activity(run) => Answer::Active(Box::new(self.engine.activity(&run))),
-            Ask::Probe(probe) => probe::probe(&self.stores, &self.engine, probe).await,
-            Ask::Setup(ask) => setup::look(&self.stores, &self.engine, *ask).await,
+            Ask::Probe(probe) => {
+                let span = tracing::info_span!("probe");
+                probe::probe(&self.stores, &self.engine, probe).instrument(span).await
+            }
+            Ask::Setup(ask) => {
+                let span = tracing::info_span!("check");
+                setup::look(&self.stores, &self.engine, *ask).instrument(span).await
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use s3sync_proto::model::{CompareMode, Counters, Key};
 
 use super::single::STREAM_BYTES;
+use super::trace::Why;
 use super::{
     End, Left, Opened, State, Task, abandon, bring_in_step, failure, look, settled, trace,
 };
@@ -42,7 +43,8 @@ pub(crate) async fn settle(
     key: Key,
     left: Option<Left>,
 ) -> Option<Settled> {
-    trace::settle(trace::named(&key), settle_inner(context, key, left)).await
+    let work = settle_inner(context, key.clone(), left);
+    trace::settle(Why::Named, &key, work).await
 }
 
 async fn settle_inner(context: &Arc<Context>, key: Key, mut left: Option<Left>) -> Option<Settled> {

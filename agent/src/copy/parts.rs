@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use s3sync_proto::model::{BucketFacts, EtagKind};
+use s3sync_telemetry::traces;
 use tokio::task::JoinSet;
 use tracing::Instrument as _;
 
@@ -212,7 +213,7 @@ async fn all_parts(
         {
             let (context, plan) = (Arc::clone(context), Arc::clone(plan));
             let part = async move { (number, part(&context, &plan, number).await) };
-            flying.spawn(part.in_current_span());
+            flying.spawn(traces::in_current_whole(part).in_current_span());
         }
         let Some(finished) = flying.join_next().await else { break };
         let (number, result) = match finished {

@@ -1,36 +1,48 @@
-//! The span of what is done for one key. There are very many, so most are not delivered.
+//! The span of what is done for one key. There are very many, so most are not made (`s3sync_telemetry::traces::whole`).
 
+use opentelemetry::KeyValue;
 use s3sync_proto::model::Key;
-use s3sync_telemetry::traces;
-use tracing::{Instrument as _, Span};
+use s3sync_telemetry::traces::{self, Told};
+use tracing::Instrument as _;
 
 use crate::scan::frontier::Settled;
 
-/// Names of such spans.
-pub(crate) const SPANS: [&str; 2] = ["copy", "key"];
-
-/// Field with the key, without prefix. Left out of traces unless it is allowed there.
+/// Attribute with the key, without prefix. Left out of traces unless it is allowed there.
 pub(crate) const KEY: &str = "key";
 
-/// The span of a key that a listing told to differ.
-pub(super) fn copy(key: &Key) -> Span {
-    tracing::debug_span!("copy", %key)
-}
-
-/// The span of a key that is looked at by its name.
-pub(super) fn named(key: &Key) -> Span {
-    tracing::debug_span!("key", %key)
+/// Why a key is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// A listing told it to differ.
+    Listed,
+    /// It was named.
+    Named,
 }
 
 /// Settles a key in its span.
 pub(super) async fn settle(
-    span: Span,
+    why: Why,
+    key: &Key,
     work: impl Future<Output = Option<Settled>>,
 ) -> Option<Settled> {
-    traces::is_detail(&span);
-    let settled = work.instrument(span.clone()).await;
-    if let Some(failure) = settled.as_ref().and_then(|settled| settled.failure.as_ref()) {
-        traces::failed(&span, &failure.code);
-    }
-    settled
+    // For logs that are as fine.
+    let span = match why {
+        Why::Listed => tracing::debug_span!("copy", %key),
+        Why::Named => tracing::debug_span!("key", %key),
+    };
+    let name = match why {
+        Why::Listed => "copy",
+        Why::Named => "key",
+    };
+    // Boxed, since it is large and passed through several futures.
+    traces::whole(
+        Box::pin(work.instrument(span)),
+        |settled| Some(settled.as_ref()?.failure.as_ref()?.code.as_str()),
+        |_| Told {
+            name: name.into(),
+            call: false,
+            attributes: vec![KeyValue::new(KEY, key.to_string())],
+        },
+    )
+    .await
 }

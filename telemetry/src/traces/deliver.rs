@@ -86,7 +86,7 @@ mod tests {
     fn a_collector_that_is_away_is_told_of_once_and_again_when_it_is_back() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let deliver = Deliver { inner: Collector::default(), lost: AtomicU64::new(0) };
-        let span = super::super::keep::tests::span(1, 1, true, false);
+        let span = super::super::keep::tests::span(1, 1, true);
         let batch = || vec![span.clone(), span.clone()];
         let attempt = || runtime.block_on(deliver.export(batch())).unwrap();
         let log = logged_as_text(|| {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::sync::oneshot;
-use tracing::Instrument as _;
 
 use super::fail::About;
 use super::{fail, trace};
@@ -32,10 +31,9 @@ pub(super) async fn answer<T, E>(
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let span = trace::span(about);
-    let answer = within(about, timeout, request).instrument(span.clone()).await;
-    trace::ended(&span, &answer);
-    answer
+    // Boxed first: each future that it is passed through would else be as large.
+    let request = Box::pin(request);
+    trace::request(about, None, within(about, timeout, request)).await
 }
 
 async fn within<T, E>(
@@ -46,7 +44,7 @@ async fn within<T, E>(
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    match tokio::time::timeout(timeout, Box::pin(request)).await {
+    match tokio::time::timeout(timeout, request).await {
         Ok(answer) => answer.map_err(|error| fail::failed(about, &error)),
         Err(_) => Err(no_answer(about, timeout)),
     }
@@ -62,14 +60,12 @@ pub(super) async fn answer_to_body<T, E>(
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let span = trace::span(about);
-    trace::sends(&span, length);
+    let mut request = Box::pin(request);
     let exchange = async {
         let Some(sent) = sent else {
             let timeout = ANSWER_TIMEOUT + Duration::from_secs(length / SLOWEST);
             return within(about, timeout, request).await;
         };
-        let mut request = Box::pin(request);
         let early = tokio::select! {
             answer = &mut request => Some(answer),
             // The sender is dropped with the body; nothing is ever sent.
@@ -80,9 +76,7 @@ where
             None => within(about, ANSWER_TIMEOUT, request).await,
         }
     };
-    let answer = exchange.instrument(span.clone()).await;
-    trace::ended(&span, &answer);
-    answer
+    trace::request(about, Some(length), exchange).await
 }
 
 fn no_answer(about: About<'_>, timeout: Duration) -> Error {
