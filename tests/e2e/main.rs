@@ -19,6 +19,7 @@ mod large;
 mod limits;
 mod metrics;
 mod ministack;
+mod ministack_setup;
 mod plan;
 mod poison;
 mod report;

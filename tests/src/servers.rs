@@ -116,7 +116,7 @@ pub async fn ministack() -> Server {
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_HOST", "127.0.0.1")
         .env("BIND_HOST", "127.0.0.1")
-        .env("SERVICES", "s3,sqs")
+        .env("SERVICES", "s3,sqs,iam")
         .env("AUTH", "true")
         .env("LOG_LEVEL", "ERROR")
         .env("AWS_ACCESS_KEY_ID", KEY.0)
