@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{S3Error, S3Result};
-use crate::fault::Faults;
+use crate::fault::{Faults, Gate};
 use crate::generated::{Generated, Space};
 use crate::notify::Notification;
 use crate::record::{Change, Counts, Write};
@@ -87,6 +87,7 @@ pub struct Endpoint {
     keys: BTreeMap<String, String>,
     state: Mutex<State>,
     order: AtomicU64,
+    pub(crate) gate: Gate,
 }
 
 impl Default for Capabilities {
@@ -154,7 +155,7 @@ impl Endpoint {
             notifications: Vec::new(),
         };
         let (state, order) = (Mutex::new(state), AtomicU64::new(0));
-        Arc::new(Self { name, region, address, keys, state, order })
+        Arc::new(Self { name, region, address, keys, state, order, gate: Gate::default() })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -327,9 +328,17 @@ impl Endpoint {
         self.state().buckets.contains_key(name)
     }
 
-    /// Switches faults on or off.
+    /// Switches faults on or off. Requests that are held go on.
     pub fn set_faults(&self, faults: Faults) {
-        self.state().faults = faults;
+        let mut state = self.state();
+        state.faults = faults;
+        self.gate.open();
+    }
+
+    /// How many requests are held by a fault.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.gate.held()
     }
 
     /// The faults that are on.

@@ -1,6 +1,9 @@
 //! Faults that can be switched on. Which request they hit is decided by a seeded generator, so a run can be repeated.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,10 @@ pub enum Fault {
     Delay(u64),
     /// The answer leaves this many milliseconds after the effect.
     DelayAnswer(u64),
+    /// Nothing is done with the request until the faults are changed.
+    Hold,
+    /// The answer leaves when the faults are changed, long after the effect.
+    HoldAnswer,
     /// The first entry of a batch, to a queue or of DeleteObjects, fails without an effect; the others do not.
     FailEntry,
     /// Received messages stay visible, so they are received again.
@@ -81,6 +88,50 @@ pub struct Rule {
 pub struct Faults {
     rules: Vec<(Rule, u64)>,
     random: Option<fastrand::Rng>,
+}
+
+/// Where requests wait that are held, until the faults are changed.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    changed: watch::Sender<()>,
+    held: AtomicUsize,
+}
+
+/// What a request waits with that may be held.
+pub(crate) struct Ticket(watch::Receiver<()>);
+
+impl Gate {
+    /// To be taken under the lock under which faults strike, so that no change is missed.
+    pub(crate) fn ticket(&self) -> Ticket {
+        Ticket(self.changed.subscribe())
+    }
+
+    /// Lets all go on that wait.
+    pub(crate) fn open(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// How many wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Waits, if one of the faults says so.
+    pub(crate) async fn pass(&self, hold: Fault, faults: &[Fault], ticket: &mut Ticket) {
+        /// Counts one that waits, also when it goes away meanwhile.
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        if faults.contains(&hold) {
+            self.held.fetch_add(1, Ordering::SeqCst);
+            let _waiting = Waiting(&self.held);
+            // An error: the lab ends.
+            drop(ticket.0.changed().await);
+        }
+    }
 }
 
 impl Rule {

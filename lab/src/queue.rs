@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::auth::{self, Keys, Signed};
 use crate::clock::now;
 use crate::error::S3Error;
-use crate::fault::{Fault, Faults};
+use crate::fault::{Fault, Faults, Gate};
 use crate::record::Counts;
 use crate::request::query_of;
 use crate::s3::delay_of;
@@ -74,6 +74,7 @@ pub struct Queues {
     keys: BTreeMap<String, String>,
     queues: BTreeMap<String, Queue>,
     state: Mutex<State>,
+    gate: Gate,
 }
 
 /// A message as tests look at it.
@@ -185,7 +186,8 @@ impl Queues {
             )
         };
         let queues = queues.into_iter().map(queue).collect();
-        Arc::new(Self { name, region, address, keys, queues, state: Mutex::default() })
+        let (state, gate) = (Mutex::default(), Gate::default());
+        Arc::new(Self { name, region, address, keys, queues, state, gate })
     }
 
     /// Its name.
@@ -249,9 +251,27 @@ impl Queues {
         self.queues[queue].messages().iter().map(shown).collect()
     }
 
-    /// Switches faults on or off. Rules name SQS's operations, and queues as buckets.
+    /// As if the time had passed for which messages that were received are invisible.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub fn show(&self, queue: &str) {
+        let queue = &self.queues[queue];
+        queue.messages().show(Instant::now());
+        queue.arrived.notify_waiters();
+    }
+
+    /// Switches faults on or off. Rules name SQS's operations, and queues as buckets. Requests that are held go on.
     pub fn set_faults(&self, faults: Faults) {
-        self.state().faults = faults;
+        let mut state = self.state();
+        state.faults = faults;
+        self.gate.open();
+    }
+
+    /// How many requests are held by a fault.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.gate.held()
     }
 
     /// The faults that are on.
@@ -284,15 +304,16 @@ impl Queues {
         let body = incoming.collect().await.map_err(io::Error::other)?.to_bytes();
         let input = serde_json::from_slice::<Value>(&body).unwrap_or_default();
         let queue = act::queue_of(&input).to_owned();
-        let faults = {
+        let (faults, mut ticket) = {
             let mut state = self.state();
             state.counts.add(&operation, auth::claimed_key(&parts.headers), queue.clone());
-            state.faults.strike(&operation, &queue, b"")
+            (state.faults.strike(&operation, &queue, b""), self.gate.ticket())
         };
         let millis = delay_of(&faults);
         if millis > 0 {
             tokio::time::sleep(Duration::from_millis(millis)).await;
         }
+        self.gate.pass(Fault::Hold, &faults, &mut ticket).await;
         let broken = || Err(io::Error::from(io::ErrorKind::ConnectionReset));
         if faults.contains(&Fault::ResetBefore) {
             return broken();
@@ -301,6 +322,7 @@ impl Queues {
             Ok(()) => self.perform(&operation, input, &faults).await,
             Err(error) => Err(error),
         };
+        self.gate.pass(Fault::HoldAnswer, &faults, &mut ticket).await;
         if faults.contains(&Fault::ResetAfter) {
             return broken();
         }

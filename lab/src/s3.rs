@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::auth::{self, Keys, Signed, Signer};
 use crate::endpoint::Endpoint;
 use crate::error::{S3Error, S3Result};
-use crate::fault::Fault;
+use crate::fault::{Fault, Ticket};
 use crate::ops::{self, Payload};
 use crate::record::{Change, Write};
 use crate::reply::Reply;
@@ -30,8 +30,9 @@ pub(crate) async fn serve(
     let begin = endpoint.tick();
     let (parts, incoming) = request.into_parts();
     let call = Call::new(&parts);
-    let (faults, list_delay) = struck(endpoint, &call);
+    let (faults, list_delay, mut ticket) = struck(endpoint, &call);
     delay(&call, &faults, list_delay).await;
+    endpoint.gate.pass(Fault::Hold, &faults, &mut ticket).await;
     let broken = || Err(io::Error::from(io::ErrorKind::ConnectionReset));
     if faults.contains(&Fault::ResetBefore) {
         record(endpoint, &call, begin, (0, false), &[]);
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
             tokio::time::sleep(Duration::from_millis(*millis)).await;
         }
     }
+    endpoint.gate.pass(Fault::HoldAnswer, &faults, &mut ticket).await;
     if faults.contains(&Fault::ResetAfter) {
         return broken();
     }
@@ -75,13 +77,13 @@ pub(crate) async fn serve(
 }
 
 /// Counts a call, refused or not, and tells what faults strike it.
-fn struck(endpoint: &Endpoint, call: &Call) -> (Vec<Fault>, u64) {
+fn struck(endpoint: &Endpoint, call: &Call) -> (Vec<Fault>, u64, Ticket) {
     let mut state = endpoint.state();
     state.counts.add(call.operation, auth::claimed_key(&call.headers), call.bucket.clone());
     let listed = call.query("prefix").unwrap_or_default().as_bytes();
     let place = if call.key.is_empty() { listed } else { &call.key };
     let faults = state.faults.strike(call.operation, &call.bucket, place);
-    (faults, state.capabilities.list_delay_ms)
+    (faults, state.capabilities.list_delay_ms, endpoint.gate.ticket())
 }
 
 async fn delay(call: &Call, faults: &[Fault], list_delay: u64) {
@@ -162,6 +164,8 @@ fn answer(endpoint: &Endpoint, call: &Call, raw: Bytes, faults: &[Fault]) -> S3R
             | Fault::ErrorIn200
             | Fault::Delay(_)
             | Fault::DelayAnswer(_)
+            | Fault::Hold
+            | Fault::HoldAnswer
             | Fault::FailEntry
             | Fault::Duplicate => {}
         }

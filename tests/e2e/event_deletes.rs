@@ -20,8 +20,14 @@ const ALL: &str = "\"list\", \"read\", \"write\", \"delete\"";
 
 /// Starts an agent with keys of both sides, which may delete below the destinations' prefixes and nowhere else.
 fn start_agent(world: &mut World, name: &str) {
-    let text = format!(
-        "server = \"{}\"\nname = \"{name}\"\nlabels = {{ region = \"cn-north-1\" }}\n
+    let text = agent_of(name, &world.url());
+    world.start_agent_with(name, &text).unwrap();
+}
+
+/// Configuration of such an agent.
+pub(super) fn agent_of(name: &str, server: &str) -> String {
+    format!(
+        "server = \"{server}\"\nname = \"{name}\"\nlabels = {{ region = \"cn-north-1\" }}\n
 [endpoints.usw2]\naccess_key_id = \"{}\"\nsecret_access_key = \"{}\"\nallow = [
   {{ bucket = \"{SOURCE}\", prefix = \"srcfolder/\", verbs = [{READ}] }},
   {{ bucket = \"{WEST_DESTINATION}\", prefix = \"destfolder/\", verbs = [{ALL}] }},
@@ -30,13 +36,8 @@ fn start_agent(world: &mut World, name: &str) {
   {{ bucket = \"{CHINA_DESTINATION}\", prefix = \"destfolder/\", verbs = [{ALL}] }},
   {{ bucket = \"{CHINA_DESTINATION}\", prefix = \"second/\", verbs = [{ALL}] }},
 ]\n",
-        world.url(),
-        WEST_READ.0,
-        WEST_READ.1,
-        CHINA.0,
-        CHINA.1
-    );
-    world.start_agent_with(name, &text).unwrap();
+        WEST_READ.0, WEST_READ.1, CHINA.0, CHINA.1
+    )
 }
 
 /// A mirror in step of so many objects, which follows the queue.

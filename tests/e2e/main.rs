@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, outside of test functions")]
 
 mod basics;
+mod between;
 mod commands;
 mod copies;
 mod ctl;

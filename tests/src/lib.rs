@@ -4,6 +4,7 @@ pub mod collector;
 pub mod demo;
 pub mod objects;
 pub mod process;
+pub mod relay;
 pub mod rounds;
 pub mod secrets;
 pub mod servers;

@@ -121,6 +121,14 @@ impl Messages {
         self.due.first().map(|(visible, _)| *visible)
     }
 
+    /// Makes all messages visible.
+    pub(crate) fn show(&mut self, now: Instant) {
+        for message in self.all.values_mut() {
+            message.visible = message.visible.min(now);
+        }
+        self.due = self.all.iter().map(|(number, message)| (message.visible, *number)).collect();
+    }
+
     /// Deletes a message. An old receipt has no effect and is no error, as in SQS.
     pub(crate) fn delete(&mut self, receipt: &str) -> Result<(), Refused> {
         let (number, nonce) = parsed(receipt).ok_or(Refused::Malformed)?;
@@ -227,6 +235,18 @@ mod tests {
         assert_eq!(messages.next_visible(), Some(now + SECOND));
         assert_eq!(messages.counts(now + SECOND), (1, 0));
         assert_eq!(messages.change(&receipt, SECOND, now + SECOND), Err(Refused::NotInFlight));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_shown_is_received_at_once_and_old_receipts_change_nothing() {
+        let (mut messages, now) = (Messages::default(), Instant::now());
+        messages.send("a", 0, now);
+        let old = messages.receive(ask(now)).0.remove(0).0;
+        messages.show(now);
+        assert_eq!(messages.counts(now), (1, 0));
+        assert_eq!(messages.receive(ask(now)).0.len(), 1);
+        assert_eq!(messages.delete(&old), Ok(()));
+        assert_eq!(messages.counts(now), (0, 1));
     }
 
     #[tokio::test(start_paused = true)]

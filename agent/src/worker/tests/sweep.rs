@@ -75,7 +75,12 @@ fn strikes(fault: Fault, operation: &str) -> bool {
         | Fault::EmptyNotFound
         | Fault::ResetBefore
         | Fault::ResetAfter => true,
-        Fault::Conflict | Fault::Delay(_) | Fault::DelayAnswer(_) | Fault::Duplicate => {
+        Fault::Conflict
+        | Fault::Delay(_)
+        | Fault::DelayAnswer(_)
+        | Fault::Duplicate
+        | Fault::Hold
+        | Fault::HoldAnswer => {
             unreachable!("it is not among those")
         }
     }
