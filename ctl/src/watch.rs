@@ -1,6 +1,8 @@
 //! A run that is watched on a terminal: one steady screen, drawn anew each second from a look at the run.
 
+mod crew;
 mod draw;
+mod layout;
 mod limit;
 mod lines;
 mod scene;

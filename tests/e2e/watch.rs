@@ -15,6 +15,9 @@ use super::{RUN_BOUND, ended, media, start_run, world};
 /// The screen that is not left behind.
 const TAKEN: &str = "\u{1b}[?1049h";
 const GIVEN_BACK: &str = "\u{1b}[?1049l";
+/// The cursor.
+const HIDDEN: &str = "\u{1b}[?25l";
+const SHOWN: &str = "\u{1b}[?25h";
 
 /// `s3syncctl` with a terminal of its own.
 struct Watcher {
@@ -99,6 +102,8 @@ impl Ended {
     fn left_behind(&self) -> &str {
         assert_eq!(self.settings[0], self.settings[1], "{}", self.seen);
         assert!(self.seen.contains(TAKEN), "{}", self.seen);
+        let last = |code: &str| self.seen.rfind(code).unwrap_or_else(|| panic!("{}", self.seen));
+        assert!(last(HIDDEN) < last(SHOWN), "the cursor: {}", self.seen);
         self.seen.rsplit_once(GIVEN_BACK).unwrap_or_else(|| panic!("{}", self.seen)).1
     }
 }
@@ -133,14 +138,18 @@ async fn who_leaves_leaves_the_run_going_on_and_the_terminal_as_it_was() {
     assert_eq!(state, RunState::Running);
 
     // Told to end from outside.
-    let watcher = Watcher::start(&world);
-    watcher.shows("leaves").await;
-    let id = watcher.child.process_id().unwrap();
-    let kill = tokio::process::Command::new("kill").args(["-TERM", &id.to_string()]).status();
-    assert!(kill.await.unwrap().success());
-    let told = watcher.ended().await;
-    assert_eq!(told.status.exit_code(), 1);
-    assert!(told.left_behind().contains("media/1 goes on"), "{}", told.seen);
+    for (signal, code, last) in
+        [("-TERM", 1, "media/1 goes on"), ("-HUP", 1, "media/1 goes on"), ("-INT", 0, "come back")]
+    {
+        let watcher = Watcher::start(&world);
+        watcher.shows("leaves").await;
+        let id = watcher.child.process_id().unwrap().to_string();
+        let kill = tokio::process::Command::new("kill").args([signal, &id]).status();
+        assert!(kill.await.unwrap().success());
+        let told = watcher.ended().await;
+        assert_eq!(told.status.exit_code(), code, "{signal}: {}", told.seen);
+        assert!(told.left_behind().contains(last), "{signal}: {}", told.seen);
+    }
 
     // Who leaves a run that waits for a person is told so by the exit code.
     world.ctl_ok(&["run", "pause", "media"]).await.unwrap();

@@ -59,10 +59,14 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-/// A time in full; `-` when there is none.
+/// A time to the second; `-` when there is none.
 pub(crate) fn time(time: Option<Timestamp>) -> String {
-    time.filter(|time| *time != Timestamp::default())
-        .map_or_else(|| "-".to_owned(), |time| time.to_string())
+    const SECOND: i64 = 1_000_000;
+    let some = time.filter(|time| *time != Timestamp::default());
+    some.map_or_else(
+        || "-".to_owned(),
+        |time| Timestamp::from_micros(time.as_micros().div_euclid(SECOND) * SECOND).to_string(),
+    )
 }
 
 /// `name=value` pairs.

@@ -2,27 +2,23 @@
 
 use ratatui::text::Line;
 use s3sync_proto::model::{
-    Activity, Counters, DestinationProgress, HeldRange, Location, RangeState, RunAgent, RunStage,
-    RunState, RunView,
+    Counters, DestinationProgress, Location, RangeState, RunStage, RunState, RunView,
 };
 
+use super::crew::agents;
+use super::layout::{Numbers, Size, short_count, speed, whole};
 use super::limit::limited;
-use super::lines::{Row, Section, cut_within, fit, left, right, width};
-use super::scene::{Left, Over, Rates, Scene};
+use super::lines::{Row, Section, cut_within, fit, left, width, wrap};
+use super::scene::{Left, Over, Scene};
 use super::strip::{glyph, strip};
 use super::tone::{Palette, Tone};
-use crate::render::text::{count, plain, size, span};
+use crate::render::text::{count, plain, span};
 use crate::render::{class, review_lines, run_label, run_state};
 
-/// Columns of numbers: what they are called, and how wide they are.
-const COLUMNS: [(&str, usize); 5] =
-    [("listed", 13), ("in step", 13), ("copied", 12), ("failed", 9), ("bytes", 11)];
-/// Places are shown this wide at most.
-const WIDEST_PLACE: usize = 60;
-/// From this width on agents are shown with what they do and where they are.
-const WIDE: usize = 100;
-/// Of what is asked of a person, at most so many lines.
-const REVIEW_LINES: usize = 6;
+/// Of what is asked of a person, at most so many lines, and in a low window.
+const REVIEW_LINES: (usize, usize) = (6, 3);
+/// A text that explains something is wrapped into this many lines at most.
+const WRAPPED: usize = 3;
 
 /// The screen.
 pub(crate) fn draw(
@@ -30,51 +26,71 @@ pub(crate) fn draw(
     (wide, high): (u16, u16),
     palette: Palette,
 ) -> Vec<Line<'static>> {
-    let (wide, high) = (usize::from(wide), usize::from(high));
+    let window = Size { wide: usize::from(wide), high: usize::from(high) };
     let sections = vec![
-        head(scene, wide),
-        review(&scene.view),
-        numbers(scene, wide),
-        destinations(&scene.view, wide),
-        outlook(scene),
-        agents(scene, wide),
-        failures(scene),
+        head(scene, window),
+        review(&scene.view, window),
+        numbers(scene, window),
+        destinations(&scene.view, window),
+        outlook(scene, window),
+        agents(scene, window),
+        failures(scene, window),
     ];
-    fit(sections, footer(&scene.view), (wide, high), palette)
+    fit(sections, footer(&scene.view, window), (window.wide, window.high), palette)
 }
 
-fn head(scene: &Scene, wide: usize) -> Section {
+fn head(scene: &Scene, window: Size) -> Section {
     let view = &scene.view;
     let run = &view.run;
-    let mut first = Row::new(run_label(&run.name), Tone::Strong)
+    let short = Row::new(run_label(&run.name), Tone::Strong)
         .and("  ", Tone::Plain)
         .and(run_state(run.state), state_tone(run.state));
+    let mut long = short.clone();
     if run.state == RunState::Running {
-        first = first.and(format!(", {}", stage(view)), Tone::Plain);
+        long = long.and(format!(", {}", stage(view)), Tone::Plain);
     }
-    let clock = match &scene.gone {
-        Some((since, _)) => format!("no server since {}, trying again", span(since.as_secs())),
+    let ends = match &scene.gone {
+        Some((since, _)) => {
+            let gone = format!("no server since {}", span(since.as_secs()));
+            let tried = format!("{gone}, trying again");
+            [tried.clone(), tried, gone].map(|text| (text, Tone::Bad))
+        }
         None => {
             let end = run.ended.unwrap_or(view.time);
-            span(end.since(run.started.unwrap_or(run.created)).as_secs())
+            let clock = span(end.since(run.started.unwrap_or(run.created)).as_secs());
+            [clock.clone(), clock.clone(), clock].map(|text| (text, Tone::Plain))
         }
     };
-    let tone = if scene.gone.is_some() { Tone::Bad } else { Tone::Plain };
-    let gap = wide.saturating_sub(first.width() + width(&clock)).max(2);
-    let first = first.and(" ".repeat(gap), Tone::Plain).and(clock, tone);
-    let to = match run.destinations.as_slice() {
+    let first = [long, short.clone(), short].into_iter().zip(ends);
+    let first = first.map(|(first, (end, tone))| window.between(first, &end, tone));
+    let mut head = vec![window.fitting(first)];
+    if !window.is_low() {
+        head.push(Row::new(way(view, window.wide), Tone::Dim));
+    }
+    if let Some((_, why)) = &scene.gone {
+        let lines = wrap(&plain(why), window.wide, WRAPPED);
+        head.extend(lines.into_iter().map(|line| Row::new(line, Tone::Dim)));
+    }
+    if !run.reason.is_empty() {
+        let lines = wrap(&plain(&run.reason), window.wide, WRAPPED);
+        head.extend(lines.into_iter().map(|line| Row::new(line, Tone::Warning)));
+    }
+    Section { head, ..Section::default() }
+}
+
+/// From where to where.
+fn way(view: &RunView, wide: usize) -> String {
+    let from = place(&view.source);
+    let to = match view.run.destinations.as_slice() {
         [one] => place(&one.location),
         many => format!("{} destinations", many.len()),
     };
-    let way = format!("{} → {to}", place(&view.source));
-    let mut head = vec![first, Row::new(way, Tone::Dim)];
-    if let Some((_, why)) = &scene.gone {
-        head.push(Row::new(plain(why), Tone::Dim));
-    }
-    if !run.reason.is_empty() {
-        head.push(Row::new(plain(&run.reason), Tone::Warning));
-    }
-    Section { head, ..Section::default() }
+    // What is cut out is cut out of both, as far as one does not need less than half.
+    let room = wide.saturating_sub(3);
+    let first = room.saturating_sub(width(&to)).max(room / 2);
+    let from = cut_within(&from, first);
+    let to = cut_within(&to, room.saturating_sub(width(&from)));
+    format!("{from} → {to}")
 }
 
 fn stage(view: &RunView) -> &'static str {
@@ -98,7 +114,7 @@ fn state_tone(state: RunState) -> Tone {
 }
 
 /// What is asked of a person.
-fn review(view: &RunView) -> Section {
+fn review(view: &RunView, window: Size) -> Section {
     let label = run_label(&view.run.name);
     let next = match view.run.state {
         RunState::AwaitingApproval => {
@@ -117,27 +133,28 @@ fn review(view: &RunView) -> Section {
     let mut head = Vec::new();
     if let Some(review) = &view.run.deletes {
         let lines = review_lines(&view.run, review);
-        head.extend(lines.into_iter().take(REVIEW_LINES).map(|line| Row::new(line, Tone::Plain)));
+        let lines = lines.iter().flat_map(|line| wrap(line, window.wide, 2));
+        let most = if window.is_low() { REVIEW_LINES.1 } else { REVIEW_LINES.0 };
+        head.extend(lines.take(most).map(|line| Row::new(line, Tone::Plain)));
     }
-    head.push(Row::new("next  ", Tone::Dim).and(next, Tone::Strong));
+    head.extend(labelled("next", &next, Tone::Strong, window));
     Section { head, ..Section::default() }
 }
 
-/// Width of what stands before the numbers.
-fn label_width(wide: usize) -> usize {
-    let numbers: usize = COLUMNS.iter().map(|(_, wide)| wide).sum();
-    wide.saturating_sub(numbers).clamp(8, WIDEST_PLACE)
-}
-
-fn numbers(scene: &Scene, wide: usize) -> Section {
-    let labels = label_width(wide);
-    let heads: String = COLUMNS.iter().map(|(head, wide)| right(head, *wide)).collect();
+fn numbers(scene: &Scene, window: Size) -> Section {
     let totals = scene.view.run.totals();
-    let mut head = vec![
-        Row::new(left("", labels) + &heads, Tone::Dim),
-        counters("all", &totals, labels, Tone::Strong),
-    ];
-    head.extend(scene.rates().map(|rates| speeds(&rates, labels)));
+    let mut head =
+        vec![Row::new(window.heads(), Tone::Dim), counters("all", &totals, Tone::Strong, window)];
+    if let Some(rates) = scene.rates() {
+        let numbers = Numbers {
+            listed: rates.listed,
+            in_step: rates.in_step,
+            copied: rates.copied,
+            failed: rates.failed,
+            bytes: whole(rates.bytes),
+        };
+        head.push(window.numbers("a second", &numbers, speed, (Tone::Plain, Tone::Plain)));
+    }
     let also: Vec<_> = [
         (totals.copied_server_side, "copied inside S3"),
         (totals.vanished, "vanished"),
@@ -151,76 +168,62 @@ fn numbers(scene: &Scene, wide: usize) -> Section {
     .map(|(number, what)| format!("{} {what}", short_count(number, 12)))
     .collect();
     if !also.is_empty() {
-        head.push(Row::new(format!("also  {}", also.join(", ")), Tone::Dim));
+        head.extend(labelled("also", &also.join(", "), Tone::Dim, window));
     }
     Section { head, ..Section::default() }
 }
 
-fn counters(label: &str, counters: &Counters, labels: usize, tone: Tone) -> Row {
-    let failed = counters.not_in_step();
-    let cell = |number: u64, column: usize| {
-        let wide = COLUMNS[column].1;
-        right(&short_count(number, wide - 1), wide)
+fn counters(label: &str, counters: &Counters, tone: Tone, window: Size) -> Row {
+    let numbers = Numbers {
+        listed: counters.listed,
+        in_step: counters.in_step,
+        copied: counters.copied,
+        failed: counters.not_in_step(),
+        bytes: counters.copied_bytes,
     };
-    let good = [counters.listed, counters.in_step, counters.copied];
-    let good: String = good.iter().enumerate().map(|(at, number)| cell(*number, at)).collect();
-    let bad = if failed > 0 { Tone::Bad } else { tone };
-    Row::new(left(label, labels), tone)
-        .and(good, tone)
-        .and(cell(failed, 3), bad)
-        .and(right(&size(counters.copied_bytes), COLUMNS[4].1), tone)
+    let bad = if numbers.failed > 0 { Tone::Bad } else { tone };
+    window.numbers(label, &numbers, short_count, (tone, bad))
 }
 
-fn speeds(rates: &Rates, labels: usize) -> Row {
-    let numbers = [rates.listed, rates.in_step, rates.copied, rates.failed];
-    let mut text = left("a second", labels);
-    for (number, (_, wide)) in numbers.iter().zip(COLUMNS) {
-        text.push_str(&right(&speed(*number), wide));
-    }
-    text.push_str(&right(&size(whole(rates.bytes)), COLUMNS[4].1));
-    Row::new(text, Tone::Plain)
-}
-
-/// Each destination's numbers and ranges.
-fn destinations(view: &RunView, wide: usize) -> Section {
-    let labels = label_width(wide);
+/// Each destination's numbers and ranges; in a low window of several only the ranges, beside their names.
+fn destinations(view: &RunView, window: Size) -> Section {
+    let labels = window.labels();
     let several = view.run.destinations.len() > 1;
+    let beside = several && window.is_low();
     let mut units = Vec::new();
     for (index, destination) in view.run.destinations.iter().enumerate() {
         let DestinationProgress { location, counters: done, .. } = destination;
+        let name = cut_within(&place(location), labels - 1);
         let mut rows = Vec::new();
-        if several {
-            rows.push(counters(
-                &cut_within(&place(location), labels - 1),
-                done,
-                labels,
-                Tone::Plain,
-            ));
+        if several && !beside {
+            rows.push(counters(&name, done, Tone::Plain, window));
         }
-        let cells = view.strips.get(index).map(|one| strip(&one.states, wide.saturating_sub(2)));
-        let cells = cells.unwrap_or_default();
+        let before = if beside { left(&name, labels) } else { "  ".to_owned() };
+        let room = window.wide.saturating_sub(width(&before));
+        let cells = view.strips.get(index).map(|one| strip(&one.states, room)).unwrap_or_default();
         if !cells.is_empty() {
-            let row = cells.into_iter().fold(Row::new("  ", Tone::Plain), |row, (glyph, tone)| {
-                row.and(glyph.to_string(), tone)
-            });
+            let row =
+                cells.into_iter().fold(Row::new(before, Tone::Plain), |row, (glyph, tone)| {
+                    row.and(glyph.to_string(), tone)
+                });
             rows.push(row);
         }
         if !rows.is_empty() {
             units.push(rows);
         }
     }
-    let foot = legend(view).into_iter().collect();
-    Section { units, more: "destinations", foot, ..Section::default() }
+    let foot = if window.is_low() { Vec::new() } else { legend(view, window) };
+    Section { units, more: "destinations", foot, spare: 2, ..Section::default() }
 }
 
-/// What the glyphs of the strips mean, with how many ranges stand so.
-fn legend(view: &RunView) -> Option<Row> {
+/// What the glyphs of the strips mean, with how many ranges stand so; on two lines where one is too short.
+fn legend(view: &RunView, window: Size) -> Vec<Row> {
     let states = || view.strips.iter().flat_map(|strip| &strip.states);
     let all = states().count();
     if all == 0 {
-        return None;
+        return Vec::new();
     }
-    let mut row = Row::new(format!("  {} ranges", count(all as u64)), Tone::Dim);
+    let mut rows = vec![Row::new(format!("  {} ranges", count(all as u64)), Tone::Dim)];
     for (state, what) in [
         (RangeState::Done, "done"),
         (RangeState::Held, "at work"),
@@ -229,23 +232,33 @@ fn legend(view: &RunView) -> Option<Row> {
         (RangeState::Waiting, "waiting"),
     ] {
         let number = states().filter(|one| **one == state).count();
-        if number > 0 {
-            let (sign, tone) = glyph(state);
-            row = row.and("  ", Tone::Dim).and(sign.to_string(), tone);
-            row = row.and(format!(" {} {what}", count(number as u64)), Tone::Dim);
+        if number == 0 {
+            continue;
         }
+        let (sign, tone) = glyph(state);
+        let what = format!(" {} {what}", count(number as u64));
+        let before = rows.last().map(Row::width).unwrap_or_default();
+        if before + 3 + width(&what) > window.wide {
+            rows.push(Row::default());
+        }
+        let row = rows.pop().unwrap_or_default();
+        let row = row.and("  ", Tone::Dim).and(sign.to_string(), tone).and(what, Tone::Dim);
+        rows.push(row);
     }
-    Some(row)
+    rows
 }
 
 /// How long it will still take, and what keeps it from being faster.
-fn outlook(scene: &Scene) -> Section {
+fn outlook(scene: &Scene, window: Size) -> Section {
     let run = &scene.view.run;
     if run.state.is_terminal() {
         return Section::default();
     }
+    let label = || Row::new(left("left", label_width(window)), Tone::Dim);
     let time = match scene.left() {
-        Left::Unknown(why) => Row::new("unknown", Tone::Strong).and(format!(": {why}"), Tone::Dim),
+        Left::Unknown(why) => {
+            vec![label().and("unknown", Tone::Strong).and(format!(": {why}"), Tone::Dim)]
+        }
         Left::About { time, keys, over } => {
             let by = scene.view.expected_by.as_ref();
             let by = by.map_or_else(String::new, |run| format!(" (counted by {})", run_label(run)));
@@ -253,83 +266,45 @@ fn outlook(scene: &Scene) -> Section {
                 Over::Run => "rate so far",
                 Over::Last(_) => "present rate",
             };
-            Row::new(format!("about {}", span(time.as_secs())), Tone::Strong)
-                .and(format!(" for {} keys{by} at the {speed}", count(keys)), Tone::Dim)
+            let keys = count(keys);
+            let about = label().and(format!("about {}", span(time.as_secs())), Tone::Strong);
+            let ways = [
+                format!(" for {keys} keys{by} at the {speed}"),
+                format!(" for {keys} keys{by}"),
+                format!(" for {keys} keys"),
+                String::new(),
+            ];
+            ways.map(|text| about.clone().and(text, Tone::Dim)).to_vec()
         }
     };
-    let mut head = vec![labelled("left", time)];
+    let mut head = vec![window.fitting(time)];
     if let Some((text, tone)) = limited(&scene.view, &scene.since()) {
-        head.push(labelled("limit", Row::new(text, tone)));
+        head.extend(labelled("limit", &text, tone, window));
     }
-    Section { head, ..Section::default() }
+    Section { head, spare: 1, ..Section::default() }
 }
 
-fn labelled(label: &str, row: Row) -> Row {
-    row.after(left(label, 9), Tone::Dim)
+/// How wide a label before a text is.
+fn label_width(window: Size) -> usize {
+    if window.is_narrow() { 6 } else { 9 }
 }
 
-fn agents(scene: &Scene, wide: usize) -> Section {
-    let view = &scene.view;
-    let widest = view.agents.iter().map(|agent| width(agent.agent.as_str())).max().unwrap_or(0);
-    let names = widest.clamp(4, (wide / 4).max(4));
-    let units = view.agents.iter().map(|agent| vec![self::agent(agent, scene, (names, wide))]);
-    let mut section = Section { units: units.collect(), more: "agents", ..Section::default() };
-    if view.more_agents > 0 {
-        let text = format!("  and {} more agents are at work", count(view.more_agents.into()));
-        section.foot.push(Row::new(text, Tone::Dim));
-    }
-    section
+/// A text behind a label, wrapped.
+fn labelled(label: &str, text: &str, tone: Tone, window: Size) -> Vec<Row> {
+    let label = left(label, label_width(window));
+    let room = window.wide.saturating_sub(width(&label)).max(1);
+    // In a low window only what somebody is to type is worth a second line.
+    let most = if window.is_low() && tone != Tone::Strong { 1 } else { 2 };
+    let lines = wrap(text, room, most).into_iter().enumerate();
+    lines
+        .map(|(index, line)| {
+            let before = if index == 0 { label.clone() } else { " ".repeat(width(&label)) };
+            Row::new(before, Tone::Dim).and(line, tone)
+        })
+        .collect()
 }
 
-fn agent(agent: &RunAgent, scene: &Scene, (names, wide): (usize, usize)) -> Row {
-    let holds = format!("{} of {}", agent.held, agent.capacity);
-    let mut row = Row::new(left(agent.agent.as_str(), names), Tone::Strong)
-        .and(format!("  {} ranges", right(&holds, 8)), Tone::Plain);
-    if agent.draining {
-        row = row.and("  leaves", Tone::Warning);
-    }
-    if let Some(lately) = scene.lately(&agent.agent) {
-        let seconds = lately.time.as_secs_f64();
-        row = row.and(rates_of(&lately, seconds), Tone::Plain);
-        if wide < WIDE {
-            return row;
-        }
-    } else if let Err(silence) = &agent.activity
-        && !silence.is_empty()
-    {
-        row = row.and(format!("  {}", plain(silence)), Tone::Warning);
-    }
-    let mine = scene.view.held.iter().filter(|held| held.agent == agent.agent);
-    match mine.min_by_key(|held| held.since) {
-        Some(held) => row.and(format!("  {}", at(held)), Tone::Dim),
-        None => row,
-    }
-}
-
-/// What an agent does in a second.
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn rates_of(lately: &Activity, seconds: f64) -> String {
-    let rate = |number: u64| number as f64 / seconds;
-    let in_flight: u32 = lately.loads.iter().map(|load| load.in_flight).sum();
-    format!(
-        "{} keys/s{} obj/s{}/s{} in flight",
-        right(&speed(rate(lately.listed)), 8),
-        right(&speed(rate(lately.copied)), 8),
-        right(&size(whole(rate(lately.moved_bytes))), 11),
-        right(&count(in_flight.into()), 5),
-    )
-}
-
-/// Where a range stands.
-fn at(held: &HeldRange) -> String {
-    match (&held.cursor, &held.range.after) {
-        (Some(cursor), _) => format!("at {cursor}"),
-        (None, Some(after)) => format!("after {after}"),
-        (None, None) => "at the beginning".to_owned(),
-    }
-}
-
-fn failures(scene: &Scene) -> Section {
+fn failures(scene: &Scene, window: Size) -> Section {
     let units = scene.failures.iter().map(|group| {
         let sample = &group.sample;
         let kind = format!("{} {}", class(sample.class), plain(&sample.code));
@@ -337,60 +312,32 @@ fn failures(scene: &Scene) -> Section {
             .and(kind.trim_end().to_owned(), Tone::Bad)
             .and(format!("  {}", sample.key), Tone::Plain)
             .and(format!("  {}", plain(&sample.message)), Tone::Dim);
-        let advice = crate::cmd::advice(sample.class);
-        vec![what, Row::new(format!("  {advice}"), Tone::Dim)]
+        let mut unit = vec![what];
+        if !window.is_low() {
+            let advice = crate::cmd::advice(sample.class);
+            let lines = wrap(advice, window.wide.saturating_sub(2).max(1), 2);
+            unit.extend(lines.iter().map(|line| Row::new(format!("  {line}"), Tone::Dim)));
+        }
+        unit
     });
     Section { units: units.collect(), more: "kinds of failures", ..Section::default() }
 }
 
-fn footer(view: &RunView) -> Row {
+fn footer(view: &RunView, window: Size) -> Row {
     let label = run_label(&view.run.name);
     if view.run.state.is_terminal() {
         return Row::new("it has ended", Tone::Dim);
     }
-    Row::new("q", Tone::Strong)
-        .and(" leaves, and ", Tone::Dim)
-        .and(label.clone(), Tone::Dim)
-        .and(format!(" goes on; come back with: s3syncctl run watch {label}"), Tone::Dim)
+    let again = format!("s3syncctl run watch {label}");
+    let ways = [
+        format!(" leaves, and {label} goes on; come back with: {again}"),
+        format!(" leaves; come back with: {again}"),
+        " leaves, and the run goes on".to_owned(),
+    ];
+    window.fitting(ways.map(|text| Row::new("q", Tone::Strong).and(text, Tone::Dim)))
 }
 
 fn place(location: &Location) -> String {
     let Location { endpoint, bucket, prefix } = location;
     plain(&format!("{endpoint}:{bucket}/{prefix}"))
-}
-
-/// A count with separators, or when that is too wide, in thousands, millions and so on.
-#[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
-fn short_count(number: u64, wide: usize) -> String {
-    let whole = count(number);
-    if whole.len() <= wide {
-        return whole;
-    }
-    let mut value = number as f64;
-    for unit in ["k", "M", "G", "T", "P"] {
-        value /= 1000.0;
-        let text = format!("{value:.2}{unit}");
-        if value < 999.995 {
-            return text;
-        }
-    }
-    format!("{value:.0}P")
-}
-
-/// How many a second; below ten with a digit more.
-fn speed(number: f64) -> String {
-    if number > 0.0 && number < 9.95 {
-        format!("{number:.1}")
-    } else {
-        short_count(whole(number), 11)
-    }
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are not negative, and far below 2^52"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }

@@ -20,6 +20,8 @@ pub(crate) struct Section {
     pub(crate) more: &'static str,
     /// Shown below the units, always.
     pub(crate) foot: Vec<Row>,
+    /// Where a window has no room for all sections, the one with the highest number goes first; none with 0.
+    pub(crate) spare: u8,
 }
 
 // === impl Row ===
@@ -32,13 +34,6 @@ impl Row {
     #[must_use]
     pub(crate) fn and(mut self, text: impl Into<String>, tone: Tone) -> Self {
         self.0.push((text.into(), tone));
-        self
-    }
-
-    /// The same behind a text.
-    #[must_use]
-    pub(crate) fn after(mut self, text: impl Into<String>, tone: Tone) -> Self {
-        self.0.insert(0, (text.into(), tone));
         self
     }
 
@@ -55,7 +50,12 @@ impl Row {
                 break;
             }
             // The last cell is for the ellipsis, unless everything fits.
-            let text = if whole { text } else { cut(&text, room) };
+            let last = !whole && width(&text) >= room;
+            let text = if last { cut(&(text + " "), room) } else { text };
+            if last {
+                spans.push(Span::styled(text, tone.style(palette)));
+                break;
+            }
             room = room.saturating_sub(width(&text));
             spans.push(Span::styled(text, tone.style(palette)));
         }
@@ -78,7 +78,8 @@ impl Section {
         let mut rows = self.head;
         rows.extend(self.units.into_iter().take(units).flatten());
         if hidden > 0 {
-            rows.push(Row::new(format!("  and {hidden} more {}", self.more), Tone::Dim));
+            let and = if units > 0 { format!("and {hidden} more") } else { hidden.to_string() };
+            rows.push(Row::new(format!("  {and} {}", self.more), Tone::Dim));
         }
         rows.extend(self.foot);
         rows
@@ -109,6 +110,22 @@ pub(crate) fn cut(text: &str, wide: usize) -> String {
         kept.push('…');
     }
     kept
+}
+
+/// As many lines of at most this width as it takes, up to `most`; the last ends with an ellipsis when that is not all.
+pub(crate) fn wrap(text: &str, wide: usize, most: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while lines.len() + 1 < most && width(rest) > wide {
+        // At the last blank before which everything fits; a word that is wider than a line is left to be cut.
+        let blanks = rest.match_indices(' ').map(|(at, _)| at);
+        let fits = blanks.take_while(|at| width(&rest[..*at]) <= wide);
+        let Some(at) = fits.last().filter(|at| *at > 0) else { break };
+        lines.push(rest[..at].to_owned());
+        rest = &rest[at + 1..];
+    }
+    lines.push(cut(rest, wide));
+    lines
 }
 
 /// At most so wide; what is cut out is in the middle, so that its end can be told from those of others.
@@ -146,6 +163,29 @@ pub(crate) fn right(text: &str, wide: usize) -> String {
     " ".repeat(wide.saturating_sub(width(&text))) + &text
 }
 
+fn used(sections: &[Section], units: &[usize]) -> usize {
+    sections.iter().zip(units).map(|(section, units)| section.height(*units)).sum()
+}
+
+/// How many units of each section are shown.
+fn shared_out(sections: &[Section], room: usize) -> Vec<usize> {
+    let mut units = vec![0; sections.len()];
+    loop {
+        let before = units.clone();
+        for index in 0..sections.len() {
+            if units[index] < sections[index].units.len() {
+                units[index] += 1;
+                if used(sections, &units) > room {
+                    units[index] -= 1;
+                }
+            }
+        }
+        if units == before {
+            return units;
+        }
+    }
+}
+
 /// Exactly `high` lines, the last of them `footer`. Each section is shown in turn a unit more of, as long as there is room;
 /// then blank lines go between sections.
 pub(crate) fn fit(
@@ -154,30 +194,24 @@ pub(crate) fn fit(
     (wide, high): (usize, usize),
     palette: Palette,
 ) -> Vec<Line<'static>> {
-    let sections: Vec<_> = sections
+    let mut sections: Vec<_> = sections
         .into_iter()
         .filter(|one| !(one.head.is_empty() && one.units.is_empty() && one.foot.is_empty()))
         .collect();
     let room = high.saturating_sub(1);
-    let mut units = vec![0; sections.len()];
-    let used = |units: &[usize]| -> usize {
-        sections.iter().zip(units).map(|(section, units)| section.height(*units)).sum()
+    // A section of which nothing is shown but how much it has gives its line to those that matter more.
+    let units = loop {
+        let units = shared_out(&sections, room);
+        let crowded = used(&sections, &units) > room
+            || sections.iter().zip(&units).any(|(one, shown)| *shown == 0 && !one.units.is_empty());
+        let sparest = (0..sections.len()).max_by_key(|index| sections[*index].spare);
+        match sparest.filter(|index| crowded && sections[*index].spare > 0) {
+            Some(index) => drop(sections.remove(index)),
+            None => break units,
+        }
     };
-    loop {
-        let before = units.clone();
-        for index in 0..sections.len() {
-            if units[index] < sections[index].units.len() {
-                units[index] += 1;
-                if used(&units) > room {
-                    units[index] -= 1;
-                }
-            }
-        }
-        if units == before {
-            break;
-        }
-    }
-    let mut blanks = room.saturating_sub(used(&units));
+    let used = used(&sections, &units);
+    let mut blanks = room.saturating_sub(used);
     let mut rows = Vec::new();
     for (index, (section, units)) in sections.into_iter().zip(units).enumerate() {
         if index > 0 && blanks > 0 {

@@ -70,6 +70,12 @@ impl Screen {
         &mut self,
         lines: impl FnOnce((u16, u16)) -> Vec<Line<'static>>,
     ) -> std::io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            // A panic in a task of its own does not end this one; what it said is not to be drawn over.
+            return Err(std::io::Error::other(
+                "a part of this program failed, so the screen is gone",
+            ));
+        }
         queue!(std::io::stdout(), BeginSynchronizedUpdate)?;
         self.terminal.draw(|frame| {
             let area = frame.area();
@@ -138,3 +144,7 @@ fn give_back_before_panics_are_told() {
         }));
     });
 }
+
+#[cfg(test)]
+#[path = "screen_tests.rs"]
+mod tests;

@@ -172,7 +172,7 @@ fn text(buffer: &Buffer) -> String {
 }
 
 fn golden(name: &str, scene: &Scene) {
-    for size in [(80, 24), (160, 50)] {
+    for size in [(40, 10), (60, 20), (80, 24), (160, 50)] {
         let plain = text(&painted(scene, size, Palette::Plain));
         let coloured = text(&painted(scene, size, Palette::Colour));
         assert_eq!(plain, coloured, "colour adds nothing that is read");
