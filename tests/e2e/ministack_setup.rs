@@ -232,13 +232,11 @@ async fn follows(world: &World, stage: &Stage, body: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_check_prints_sets_up_ministack() {
-    let (mut world, stage, _folder) = stage().await;
-    iam(&stage, "CreateUser", &[("UserName", USER)]);
-    let made = iam(&stage, "CreateAccessKey", &[("UserName", USER)]);
+/// A user that may do nothing, and an agent with its key. Nobody is let send, and the bucket tells nobody.
+async fn newcomer(world: &mut World, stage: &Stage) {
+    iam(stage, "CreateUser", &[("UserName", USER)]);
+    let made = iam(stage, "CreateAccessKey", &[("UserName", USER)]);
     let (key, secret) = (element(&made, "AccessKeyId"), element(&made, "SecretAccessKey"));
-    world.keep_secret(&secret);
     let text = format!(
         "{}kind: Endpoint\nname: cnn1\nregion: cn-north-1\nurl: {}\npath_style: true\n---\n\
          kind: Job\nname: media\nsource: {{ endpoint: usw2, bucket: {SOURCE}, prefix: srcfolder/ }}\n\
@@ -249,38 +247,57 @@ async fn what_a_check_prints_sets_up_ministack() {
     );
     std::fs::write(world.folder().join("job.yaml"), text).unwrap();
     world.ctl_ok(&["apply", "-f", "job.yaml"]).await.unwrap();
-    world
-        .start_agent("cn-1", "cn-north-1", &[("usw2", (&key, &secret)), ("cnn1", CHINA)], "")
-        .unwrap();
-    // The agent's user may do nothing, the queue lets nobody send, and the bucket tells nobody.
-    let first = until("the agent was refused", RUN_BOUND, || async {
+    let keys = [("usw2", (&*key, &*secret)), ("cnn1", CHINA)];
+    world.start_agent("cn-1", "cn-north-1", &keys, "").unwrap();
+}
+
+/// Somebody else's notification takes the place of ours.
+async fn replace_notifications(stage: &Stage) -> String {
+    let other = stage.sqs.create_queue().queue_name("other").send().await.unwrap();
+    let arn = stage.queue_arn.replace(QUEUE, "other");
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn,
+    }]});
+    let set = stage.sqs.set_queue_attributes().queue_url(other.queue_url().unwrap());
+    let set = set.attributes(QueueAttributeName::Policy, policy.to_string());
+    set.send().await.unwrap();
+    let theirs = serde_json::json!({"QueueConfigurations": [{
+        "Id": "theirs", "QueueArn": arn, "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "elsewhere/"}]}},
+    }]});
+    let put = stage.s3.put_bucket_notification_configuration().bucket(SOURCE);
+    put.notification_configuration(configuration(&theirs)).send().await.unwrap();
+    arn
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_check_prints_sets_up_ministack() {
+    let (mut world, stage, _folder) = stage().await;
+    newcomer(&mut world, &stage).await;
+    let (code, first) = until("the agent was refused", RUN_BOUND, || async {
         let (code, told) = check(&world, "setup").await;
         let found = found(&told);
         let refused = found["receiving"].1.contains("AccessDenied");
         if refused { Ok((code, found)) } else { Err(found) }
     })
     .await;
-    assert_eq!(first.0, Some(5), "{first:?}");
+    assert_eq!(code, Some(5), "{first:?}");
     for name in ["reachable", "deleting", "hiding", "receiving", "configuration"] {
-        let (state, detail) = &first.1[name];
+        let (state, detail) = &first[name];
         assert_eq!(state, "CHECK_STATE_FAILED", "{name}: {detail}");
         assert!(detail.contains("AccessDenied"), "{name}: {detail}");
     }
     let done = follow(&world, &stage).await;
-    for call in
-        ["iam put-user-policy", "sqs set-queue-attributes", "s3api put-bucket", "sqs create-queue"]
-    {
+    for call in ["iam put-user", "sqs set-queue", "s3api put-bucket", "sqs create-queue"] {
         assert!(done.iter().any(|line| line.contains(call)), "{call}: {done:#?}");
     }
     in_order(&world).await;
     follows(&world, &stage, "first").await;
     // A permission goes: it is found, and given back as printed.
-    let (code, told) = {
-        let only = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*",
-            "Action": ["sqs:ReceiveMessage", "sqs:GetQueueAttributes", "s3:GetBucketNotification", "s3:GetObject"]}]}"#;
-        put_policy(&stage, &format!("s3sync-{QUEUE}"), only);
-        check(&world, "setup").await
-    };
+    let only = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Resource": "*",
+        "Action": ["sqs:ReceiveMessage", "sqs:GetQueueAttributes", "s3:GetBucketNotification", "s3:GetObject"]}]}"#;
+    put_policy(&stage, &format!("s3sync-{QUEUE}"), only);
+    let (code, told) = check(&world, "setup").await;
     let lacking: Vec<_> = found(&told)
         .into_iter()
         .filter(|(_, (state, _))| state == "CHECK_STATE_FAILED")
@@ -291,29 +308,15 @@ async fn what_a_check_prints_sets_up_ministack() {
     assert_eq!(commands(&told).len(), 1, "{told}");
     follow(&world, &stage).await;
     in_order(&world).await;
-    // Somebody else's notification takes the place of ours: what is printed has both.
-    let other = stage.sqs.create_queue().queue_name("other").send().await.unwrap();
-    let other_arn = stage.queue_arn.replace(QUEUE, "other");
-    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage",
-        "Resource": other_arn,
-    }]});
-    let set = stage.sqs.set_queue_attributes().queue_url(other.queue_url().unwrap());
-    let set = set.attributes(QueueAttributeName::Policy, policy.to_string());
-    set.send().await.unwrap();
-    let theirs = serde_json::json!({"QueueConfigurations": [{
-        "Id": "theirs", "QueueArn": other_arn, "Events": ["s3:ObjectCreated:*"],
-        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "elsewhere/"}]}},
-    }]});
-    let put = stage.s3.put_bucket_notification_configuration().bucket(SOURCE);
-    put.notification_configuration(configuration(&theirs)).send().await.unwrap();
+    // What is printed has both: what somebody else put there, and ours.
+    let theirs = replace_notifications(&stage).await;
     assert_eq!(check(&world, "setup").await.0, Some(5));
     assert_eq!(follow(&world, &stage).await.len(), 1);
-    let told =
-        stage.s3.get_bucket_notification_configuration().bucket(SOURCE).send().await.unwrap();
+    let asked = stage.s3.get_bucket_notification_configuration().bucket(SOURCE);
+    let told = asked.send().await.unwrap();
     let arns: Vec<_> =
         told.queue_configurations().iter().map(QueueConfiguration::queue_arn).collect();
-    assert!(arns.contains(&&*other_arn) && arns.contains(&&*stage.queue_arn), "{arns:?}");
+    assert!(arns.contains(&&*theirs) && arns.contains(&&*stage.queue_arn), "{arns:?}");
     in_order(&world).await;
     follows(&world, &stage, "second").await;
 }
