@@ -2,7 +2,7 @@
 
 use s3sync_proto::client::ApiClient;
 
-use super::get::many;
+use super::get::{first, many};
 use crate::Terminal;
 use crate::args::{AuditCommand, Output};
 use crate::exit::{Exit, Failure};
@@ -17,15 +17,7 @@ pub(crate) async fn run(
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Failure> {
     let AuditCommand::List { resource, limit } = command;
-    let (mut entries, mut token) = (Vec::new(), String::new());
-    while entries.len() < limit as usize {
-        let page = client.list_audit_entries(&resource, PAGE_SIZE.min(limit), &token).await?;
-        entries.extend(page.items);
-        match page.next {
-            Some(next) => token = next,
-            None => break,
-        }
-    }
-    entries.truncate(limit as usize);
+    let page = async |size, token: String| client.list_audit_entries(&resource, size, &token).await;
+    let (entries, _) = first(limit, PAGE_SIZE, page).await?;
     many(&entries, output, terminal)
 }

@@ -85,3 +85,55 @@ pub(super) async fn all<T>(
         }
     }
 }
+
+/// The first items of a list, up to `limit`, by as many pages as that takes, and whether there are more.
+pub(super) async fn first<T>(
+    limit: u32,
+    page_size: u32,
+    mut page: impl AsyncFnMut(u32, String) -> Result<Page<T>, ApiError>,
+) -> Result<(Vec<T>, bool), Failure> {
+    let (mut items, mut token) = (Vec::new(), String::new());
+    loop {
+        let room = limit as usize - items.len();
+        let Some(wanted) = u32::try_from(room).ok().filter(|room| *room > 0) else {
+            return Ok((items, true));
+        };
+        let Page { items: found, next } = page(wanted.min(page_size), token).await?;
+        items.extend(found.into_iter().take(room));
+        match next {
+            Some(next) => token = next,
+            None => return Ok((items, false)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first of ten numbers, and what was asked for.
+    async fn of_ten(limit: u32) -> (Vec<usize>, bool, Vec<(u32, String)>) {
+        let mut asked = Vec::new();
+        let page = async |size: u32, token: String| {
+            asked.push((size, token.clone()));
+            let from: usize = token.parse().unwrap_or_default();
+            let until = (from + size as usize).min(10);
+            let next = (until < 10).then(|| until.to_string());
+            Ok(Page { items: (from..until).collect(), next })
+        };
+        let (items, more) = first(limit, 4, page).await.unwrap();
+        (items, more, asked)
+    }
+
+    #[tokio::test]
+    async fn no_more_is_asked_for_than_is_wanted() {
+        for limit in 0..12 {
+            let (items, more, asked) = of_ten(limit).await;
+            assert_eq!(items, (0..limit.min(10) as usize).collect::<Vec<_>>(), "{limit}");
+            assert_eq!(more, limit < 10, "{limit}");
+            assert_eq!(asked.len(), (limit.min(10) as usize).div_ceil(4), "{limit}: {asked:?}");
+        }
+        let asked = of_ten(6).await.2;
+        assert_eq!(asked, [(4, String::new()), (2, "4".to_owned())]);
+    }
+}

@@ -125,10 +125,10 @@ pub(super) fn place(location: &Location) -> String {
     format!("{endpoint}:{bucket}/{prefix}")
 }
 
-/// How long a run took, or has taken so far.
+/// How long a run took, or has taken so far; `-` when it has not started, or never did.
 pub(super) fn took(run: &Run) -> String {
-    let end = run.ended.unwrap_or_else(now);
-    span(end.since(run.started.unwrap_or(run.created)).as_secs())
+    let Some(started) = run.started else { return "-".to_owned() };
+    span(run.ended.unwrap_or_else(now).since(started).as_secs())
 }
 
 impl Show for Run {

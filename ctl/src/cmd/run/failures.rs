@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use s3sync_proto::client::ApiClient;
-use s3sync_proto::model::{Failure as KeyFailure, FailureClass};
+use s3sync_proto::model::FailureClass;
 
 use crate::Terminal;
 use crate::args::{Class, Output, RunRef};
@@ -55,19 +55,13 @@ pub(super) async fn keys(
     terminal: &mut Terminal<'_>,
 ) -> Result<Exit, Failure> {
     let class = class.map(FailureClass::from);
-    let (mut items, mut token, mut total): (Vec<KeyFailure>, _, _) = (Vec::new(), String::new(), 0);
-    let mut cut_off = false;
-    while items.len() < limit as usize {
-        let size = PAGE_SIZE.min(limit - u32::try_from(items.len()).unwrap_or(limit));
+    let mut total = 0;
+    let page = async |size, token: String| {
         let (page, all) = client.list_failures(&run.job, run.number, class, size, &token).await?;
         total = all;
-        items.extend(page.items);
-        cut_off = page.next.is_some();
-        match page.next {
-            Some(next) => token = next,
-            None => break,
-        }
-    }
+        Ok(page)
+    };
+    let (items, cut_off) = get::first(limit, PAGE_SIZE, page).await?;
     get::many(&items, output, terminal)?;
     if cut_off || class.is_none() && (items.len() as u64) < total {
         writeln!(terminal.err, "{} of {total} failures are shown", items.len())?;
