@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::workshop::EngineWorkshop;
-use crate::config::{Config, ConfigError, Flags};
+use crate::config::{Config, Flags, Loaded};
 use crate::copy::trace::KEY as SPAN_KEY;
 use crate::metrics::{Metrics, PROGRAM, observe_engine, observe_session};
 use crate::s3::aws::TRACED_KEY;
@@ -38,8 +38,8 @@ pub const EXIT_TWO_AGENTS: u8 = 3;
 /// Exit code after a second signal: the work was not let go of.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
-/// How long the last traces may take to be delivered.
-const TRACES_LIMIT: Duration = Duration::from_secs(2);
+/// How long the last traces, and the last metrics, may take to be delivered.
+const TELEMETRY_LIMIT: Duration = Duration::from_secs(2);
 
 const EXIT_CODES: &str = "\
 The first SIGTERM or SIGINT lets go of all work and ends within 35 s; the second ends at once.
@@ -135,8 +135,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         },
         None => session.run(shutdown).await,
     };
-    // Blocks while it sends.
-    drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
+    metrics.stop(TELEMETRY_LIMIT).await;
     Ok(ended?)
 }
 
@@ -148,31 +147,34 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let detail = Detail { ratio: arguments.trace_requests, slow: arguments.trace_slow };
     let private: &[&str] = if arguments.trace_keys { &[] } else { &[TRACED_KEY, SPAN_KEY] };
-    let traces = Traces::open(PROGRAM, detail, private);
     let Arguments { flags, log, log_format, .. } = arguments;
-    if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format, traces.as_ref()) {
-        eprintln!("error: {problem}");
-        return ExitCode::from(EXIT_USAGE);
-    }
-    let code = work(&flags);
-    if let Some(traces) = traces {
-        traces.finish(TRACES_LIMIT);
-    }
-    code
-}
-
-fn work(flags: &Flags) -> ExitCode {
-    let config = match load(flags) {
-        Ok(config) => config,
+    let Loaded { config, warnings } = match Config::load(&flags) {
+        Ok(loaded) => loaded,
         Err(error) => {
             complain(&error);
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    let traces = Traces::open(PROGRAM, Some(config.name.as_str()), detail, private);
+    if let Err(problem) = s3sync_telemetry::logs::start(&log, log_format, traces.as_ref()) {
+        eprintln!("error: {problem}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    for warning in warnings {
+        warn!("{warning}");
+    }
     if flags.print_config {
         print!("{}", config.shown());
         return ExitCode::SUCCESS;
     }
+    let code = work(config);
+    if let Some(traces) = traces {
+        traces.finish(TELEMETRY_LIMIT);
+    }
+    code
+}
+
+fn work(config: Config) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -197,14 +199,6 @@ fn ratio(text: &str) -> Result<f64, String> {
         Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
         Ok(_) | Err(_) => Err("must be a number from 0 to 1".to_owned()),
     }
-}
-
-fn load(flags: &Flags) -> Result<Config, ConfigError> {
-    let loaded = Config::load(flags)?;
-    for warning in loaded.warnings {
-        warn!("{warning}");
-    }
-    Ok(loaded.config)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -14,7 +14,7 @@ const TRACES_LIMIT: Duration = Duration::from_millis(1_500);
 /// Runs a command in a span of its own, if traces are delivered.
 pub(crate) fn traced(command: &str, parent: Option<String>, work: impl FnOnce() -> Exit) -> Exit {
     let program = Program { name: "s3syncctl", version: env!("CARGO_PKG_VERSION") };
-    let Some(traces) = Traces::open(program, Detail::ALL, &[]) else { return work() };
+    let Some(traces) = Traces::open(program, None, Detail::ALL, &[]) else { return work() };
     // One line, should they not be delivered. The filter is one.
     logs::start("off,s3sync_telemetry=warn", LogFormat::Text, Some(&traces)).ok();
     let span = tracing::info_span!("command", otel.name = command);

@@ -29,8 +29,8 @@ use crate::{clock, keep, reconcile};
 /// Streams have this long to end after a stop was asked for; tonic itself would wait for ever.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the last traces may take to be delivered.
-const TRACES_LIMIT: Duration = Duration::from_secs(2);
+/// How long the last traces, and the last metrics, may take to be delivered.
+const TELEMETRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// Why the server does not run.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(config) => config,
         Err(error) => error.exit(),
     };
-    let traces = Traces::open(PROGRAM, Detail::ALL, &[]);
+    let traces = Traces::open(PROGRAM, None, Detail::ALL, &[]);
     if let Err(problem) =
         s3sync_telemetry::logs::start(&config.log, config.log_format, traces.as_ref())
     {
@@ -77,7 +77,7 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let code = serve(config);
     if let Some(traces) = traces {
-        traces.finish(TRACES_LIMIT);
+        traces.finish(TELEMETRY_LIMIT);
     }
     code
 }
@@ -179,7 +179,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
         tracing::warn!("some tasks did not end in time");
     }
     sqlite.close().await;
-    pages.finish().await;
+    pages.finish(TELEMETRY_LIMIT).await;
     tracing::info!("stopped");
     Ok(served?)
 }

@@ -113,15 +113,13 @@ impl ServerPages {
         }
     }
 
-    /// Sends the last figures. The store may be closed: it can be read.
-    pub(crate) async fn finish(&self) {
+    /// Sends the last figures, for at most so long. The store may be closed: it can be read.
+    pub(crate) async fn finish(&self, within: Duration) {
         if !self.metrics.are_sent() {
             return;
         }
         self.look().await;
-        let metrics = Arc::clone(&self.metrics);
-        // Blocks while it sends.
-        drop(tokio::task::spawn_blocking(move || metrics.stop()).await);
+        self.metrics.stop(within).await;
     }
 
     async fn look(&self) {

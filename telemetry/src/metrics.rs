@@ -5,6 +5,8 @@ mod otlp;
 pub mod page;
 mod process;
 
+use std::time::Duration;
+
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Encoder as _, Registry, TextEncoder};
@@ -97,11 +99,18 @@ impl Metrics {
         text
     }
 
-    /// Sends what is left. Blocks for as long as that takes, 5 s at most; the runtime must still go on.
-    pub fn stop(&self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::warn!(%error, "the last metrics were not sent");
-        }
+    /// Sends what is left, for at most so long; the runtime must still go on.
+    pub async fn stop(&self, within: Duration) {
+        let provider = self.provider.clone();
+        // Blocks while it sends, and the library bounds that by the time of a request alone.
+        let sending = tokio::task::spawn_blocking(move || provider.shutdown());
+        let problem = match tokio::time::timeout(within, sending).await {
+            Ok(Ok(Ok(()))) => return,
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(panic)) => panic.to_string(),
+            Err(_) => format!("the collector did not answer within {within:?}"),
+        };
+        tracing::warn!(problem, "the last metrics were not sent");
     }
 }
 

@@ -1,10 +1,15 @@
 //! Who tells: what every span and metric carries of the process it comes from.
 
+use std::sync::LazyLock;
+
 use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 
 use crate::environment::variable;
+
+/// What tells processes apart that have no name.
+static PROCESS: LazyLock<String> = LazyLock::new(|| format!("{:032x}", fastrand::u128(..)));
 
 /// A program that has traces and metrics.
 #[derive(Clone, Copy, Debug)]
@@ -16,10 +21,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// What is said of the process: of several of the program, which it is, or a random name.
+    /// What is said of the process: of several of the program, which it is, or a random name. Traces and metrics say the same.
     pub(crate) fn resource(self, instance: Option<&str>) -> Resource {
-        let instance =
-            instance.map_or_else(|| format!("{:032x}", fastrand::u128(..)), str::to_owned);
+        let instance = instance.unwrap_or(&PROCESS).to_owned();
         // Later ones count: what the environment says of anything.
         let builder = Resource::builder_empty()
             .with_service_name(self.name)

@@ -45,11 +45,12 @@ pub struct Traces {
 pub(crate) struct Carried(pub(crate) opentelemetry::TraceId);
 
 impl Traces {
-    /// Begins to deliver traces, if the environment says where to, without the attributes that are private. What it says
+    /// Begins to deliver traces of a process, which of several of the program it is, if the environment says where to, without the attributes that are private. What it says
     /// wrongly is logged later.
     #[must_use]
     pub fn open(
         program: Program,
+        instance: Option<&str>,
         detail: Detail,
         private: &'static [&'static str],
     ) -> Option<Self> {
@@ -64,7 +65,7 @@ impl Traces {
         let entered = runtime.enter();
         // Fails only when another provider was installed before, which then serves as well.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-        let resource = program.resource(None);
+        let resource = program.resource(instance);
         let sampler = keep::Choose::new(settings.sampler);
         let mut provider = SdkTracerProvider::builder();
         match deliver::exporter(&settings) {

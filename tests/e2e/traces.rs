@@ -323,5 +323,14 @@ async fn a_collector_that_is_away_or_silent_holds_up_nobody() {
         let said = world.logs().matches("traces cannot be delivered").count();
         // Each of the three programs at most once.
         assert!(said <= 3, "{said}: {}", world.logs());
+        if protocol == "http/protobuf" {
+            let late = world.logs().matches("the collector did not answer within 2s").count();
+            assert_eq!(
+                late,
+                3,
+                "server and agents end without their last metrics: {}",
+                world.logs()
+            );
+        }
     }
 }
