@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use s3sync_lab::{Fault, Faults, Object, QueueConfig, Rule, When};
 use s3sync_proto::model::RunState;
-use s3sync_tests::collector::{Collector, Protocol, Trace};
+use s3sync_tests::collector::{Collector, Protocol, Shown, Trace};
 use s3sync_tests::objects;
 use s3sync_tests::rounds::copied;
 use s3sync_tests::wait::until;
@@ -331,6 +332,52 @@ async fn a_collector_that_is_away_or_silent_holds_up_nobody() {
                 "server and agents end without their last metrics: {}",
                 world.logs()
             );
+        }
+    }
+}
+
+/// A folder with an authority, and a certificate of it for this machine.
+fn authority() -> (tempfile::TempDir, Shown) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap().pem();
+    (folder, Shown { certificate, key: key.serialize_pem() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_of_an_own_authority_is_trusted_by_both_protocols_and_only_when_told() {
+    let (folder, shown) = authority();
+    for protocol in [Protocol::Grpc, Protocol::Http] {
+        for (file, trusted) in [("ca.pem", true), ("other.pem", false)] {
+            let collector = Collector::start_behind(protocol, shown.clone()).await.unwrap();
+            let mut environment = collector.environment();
+            let file = folder.path().join(file).display().to_string();
+            environment.push(("OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned(), file.clone()));
+            let (mut world, _folder) = world_with(Times::short(), environment).await;
+            let listed = world.ctl(&["job", "list"]).await.unwrap();
+            assert!(listed.status.success(), "telemetry keeps nobody from work: {listed:?}");
+            world.stop_server().await.unwrap();
+            let services: BTreeSet<_> =
+                collector.spans().into_iter().map(|span| span.service).collect();
+            let metrics = collector.metrics().len();
+            if trusted {
+                let expected = BTreeSet::from(["s3sync-server".into(), "s3syncctl".into()]);
+                assert_eq!(services, expected, "{protocol:?}\n{}", world.logs());
+                assert!(metrics > 0, "{protocol:?}\n{}", world.logs());
+            } else {
+                assert_eq!((services.len(), metrics), (0, 0), "{protocol:?}");
+                let logs = world.logs();
+                for what in ["traces are not delivered", "metrics are not sent"] {
+                    let line = logs.lines().find(|line| line.contains(what)).expect(&logs);
+                    let named = line.contains("OTEL_EXPORTER_OTLP_CERTIFICATE");
+                    assert!(named && line.contains(&file), "{line}");
+                }
+            }
         }
     }
 }

@@ -22,9 +22,14 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use prost::Message as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// A span that was received.
@@ -70,9 +75,19 @@ pub enum Protocol {
     Http,
 }
 
+/// What a collector behind TLS shows: a certificate and its key (PEM).
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The certificate.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+}
+
 /// See the module. Ends when it is dropped.
 pub struct Collector {
     protocol: Protocol,
+    scheme: &'static str,
     address: SocketAddr,
     kept: Kept,
     _running: DropGuard,
@@ -88,13 +103,31 @@ impl Collector {
     /// # Errors
     /// When it cannot.
     pub async fn start(protocol: Protocol) -> anyhow::Result<Self> {
+        Self::start_with(protocol, None).await
+    }
+
+    /// The same behind TLS.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn start_behind(protocol: Protocol, shown: Shown) -> anyhow::Result<Self> {
+        Self::start_with(protocol, Some(shown)).await
+    }
+
+    async fn start_with(protocol: Protocol, shown: Option<Shown>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (kept, stop) = (Kept::default(), CancellationToken::new());
         let (keeps, stopped) = (kept.clone(), stop.clone());
+        let scheme = if shown.is_some() { "https" } else { "http" };
         match protocol {
             Protocol::Grpc => {
-                let served = tonic::transport::Server::builder()
+                let mut server = Server::builder();
+                if let Some(Shown { certificate, key }) = shown {
+                    let identity = Identity::from_pem(certificate, key);
+                    server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+                }
+                let served = server
                     .add_service(TraceServiceServer::new(keeps.clone()))
                     .add_service(MetricsServiceServer::new(keeps))
                     .serve_with_incoming_shutdown(
@@ -104,8 +137,9 @@ impl Collector {
                 tokio::spawn(served);
             }
             Protocol::Http => {
+                let tls = shown.as_ref().map(acceptor).transpose()?;
                 tokio::spawn(async move {
-                    let accepting = accept(listener, keeps);
+                    let accepting = accept(listener, tls, keeps);
                     tokio::select! {
                         () = accepting => {}
                         () = stopped.cancelled() => {}
@@ -113,7 +147,7 @@ impl Collector {
                 });
             }
         }
-        Ok(Self { protocol, address, kept, _running: stop.drop_guard() })
+        Ok(Self { protocol, scheme, address, kept, _running: stop.drop_guard() })
     }
 
     /// The variables by which a process delivers its traces here, soon.
@@ -123,7 +157,7 @@ impl Collector {
             Protocol::Grpc => "grpc",
             Protocol::Http => "http/protobuf",
         };
-        let url = format!("http://{}", self.address);
+        let url = format!("{}://{}", self.scheme, self.address);
         [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -200,17 +234,39 @@ impl Trace {
     }
 }
 
-async fn accept(listener: TcpListener, kept: Kept) {
+fn acceptor(shown: &Shown) -> anyhow::Result<TlsAcceptor> {
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(shown.certificate.as_bytes()).collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_slice(shown.key.as_bytes())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, kept: Kept) {
     while let Ok((stream, _)) = listener.accept().await {
-        let kept = kept.clone();
-        let service = hyper::service::service_fn(move |request: http::Request<_>| {
-            let kept = kept.clone();
-            async move { answer(request, &kept).await }
+        let (tls, kept) = (tls.clone(), kept.clone());
+        tokio::spawn(async move {
+            let Some(tls) = tls else { return serve(stream, kept).await };
+            // Who does not trust it leaves before.
+            if let Ok(stream) = tls.accept(stream).await {
+                serve(stream, kept).await;
+            }
         });
-        let served = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(served);
     }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, kept: Kept) {
+    let service = hyper::service::service_fn(move |request: http::Request<_>| {
+        let kept = kept.clone();
+        async move { answer(request, &kept).await }
+    });
+    let served = hyper::server::conn::http1::Builder::new();
+    // A connection that ends early is the other side's affair.
+    served.serve_connection(TokioIo::new(stream), service).await.ok();
 }
 
 async fn answer(

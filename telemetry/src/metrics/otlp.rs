@@ -5,14 +5,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry_otlp::{ExporterBuildError, MetricExporter, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, MetricExporter, WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 
 use crate::environment::variable;
-use crate::otlp::{disabled, is_tls, of_signal, tls};
+use crate::otlp::{disabled, http_client, is_tls, of_signal, timeout, tls};
 
 /// Where metrics go.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ struct Settings {
     tls: bool,
     /// File of the authorities to trust instead of the system's (PEM).
     authorities: Option<String>,
+    /// How long an export over HTTP may take.
+    timeout: Duration,
 }
 
 /// Sends metrics, and says of failures only that they began and that they are over; the library by itself says nothing.
@@ -42,7 +46,13 @@ pub(super) fn exporter() -> Result<Option<Exporter>, ExporterBuildError> {
         }
         builder.build()?
     } else {
-        MetricExporter::builder().with_http().build()?
+        let mut builder = MetricExporter::builder().with_http();
+        if settings.tls
+            && let Some(file) = &settings.authorities
+        {
+            builder = builder.with_http_client(http_client(file, settings.timeout)?);
+        }
+        builder.build()?
     };
     Ok(Some(Exporter { exporter, failing: AtomicBool::new(false) }))
 }
@@ -58,6 +68,7 @@ fn settings(variable: impl Fn(&str) -> Option<String> + Copy) -> Option<Settings
         grpc: of_metrics("PROTOCOL").as_deref() == Some("grpc"),
         tls: is_tls(&endpoint),
         authorities: of_metrics("CERTIFICATE"),
+        timeout: timeout(of_metrics("TIMEOUT").as_deref()),
     })
 }
 
@@ -128,8 +139,9 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
         ];
         let authorities = Some("ca.pem".to_owned());
-        assert_eq!(read(&set), Some(Settings { grpc: true, tls: true, authorities }));
-        let plain = Settings { grpc: false, tls: false, authorities: None };
+        let timeout = Duration::from_secs(10);
+        assert_eq!(read(&set), Some(Settings { grpc: true, tls: true, authorities, timeout }));
+        let plain = Settings { grpc: false, tls: false, authorities: None, timeout };
         assert_eq!(read(&set[..1]), Some(plain));
     }
 }

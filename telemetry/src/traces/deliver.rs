@@ -2,13 +2,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter as Otlp, WithTonicConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter as Otlp, WithHttpConfig as _, WithTonicConfig as _,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use super::settings::Settings;
-use crate::otlp::tls;
+use crate::otlp::{http_client, tls};
 
 /// Delivers, and says of failures only that they began and that they are over.
 #[derive(Debug)]
@@ -28,7 +30,13 @@ pub(super) fn exporter(settings: &Settings) -> Result<Deliver<Otlp>, ExporterBui
         }
         builder.build()?
     } else {
-        Otlp::builder().with_http().build()?
+        let mut builder = Otlp::builder().with_http();
+        if settings.tls
+            && let Some(file) = &settings.authorities
+        {
+            builder = builder.with_http_client(http_client(file, settings.timeout)?);
+        }
+        builder.build()?
     };
     Ok(Deliver { inner, lost: AtomicU64::new(0) })
 }

@@ -1,7 +1,9 @@
 //! Pure. What the `OTEL_*` variables say of traces
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 
-use crate::otlp::{disabled, is_tls, of_signal};
+use std::time::Duration;
+
+use crate::otlp::{disabled, is_tls, of_signal, timeout};
 
 /// Where traces go, and which.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +14,8 @@ pub(super) struct Settings {
     pub(super) tls: bool,
     /// File of the authorities to trust instead of the system's (PEM).
     pub(super) authorities: Option<String>,
+    /// How long an export over HTTP may take.
+    pub(super) timeout: Duration,
     /// Which traces that begin here.
     pub(super) sampler: Sampler,
 }
@@ -58,17 +62,12 @@ pub(super) fn settings(
         }
     };
     let authorities = of_traces("CERTIFICATE");
-    if authorities.is_some() && !grpc {
-        problems.push(
-            "OTEL_EXPORTER_OTLP_CERTIFICATE is used with the protocol grpc alone; the system's authorities are trusted"
-                .to_owned(),
-        );
-    }
+    let timeout = timeout(of_traces("TIMEOUT").as_deref());
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
     let sampler = sampler(name.as_deref(), argument.as_deref(), &mut problems);
     let tls = is_tls(&endpoint);
-    (Some(Settings { grpc, tls, authorities, sampler }), problems)
+    (Some(Settings { grpc, tls, authorities, timeout, sampler }), problems)
 }
 
 fn sampler(name: Option<&str>, argument: Option<&str>, problems: &mut Vec<Problem>) -> Sampler {
@@ -128,12 +127,15 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
             ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
         ]);
         let sampler = Sampler { parent_based: true, ratio: 0.25 };
         let authorities = Some("ca.pem".to_owned());
-        assert_eq!(settings, Some(Settings { grpc: true, tls: true, authorities, sampler }));
+        let timeout = Duration::from_millis(1_500);
+        let expected = Settings { grpc: true, tls: true, authorities, timeout, sampler };
+        assert_eq!(settings, Some(expected));
         assert!(problems.is_empty(), "{problems:?}");
     }
 
