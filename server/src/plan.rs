@@ -9,6 +9,7 @@ mod fair;
 mod guard;
 mod needs;
 mod outcome;
+pub mod pace;
 mod place;
 mod rate;
 pub mod schedule;

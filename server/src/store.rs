@@ -300,7 +300,7 @@ pub trait Store: Send + Sync + 'static {
     async fn tend_events(&self, now: Timestamp) -> Result<Vec<RunName>, Error>;
 
     /// How a job's events stand; `None` when it follows none.
-    async fn following(&self, job: &Name) -> Result<Option<Following>, Error>;
+    async fn following(&self, job: &Name, now: Timestamp) -> Result<Option<Following>, Error>;
 
     /// How it stands with receiving from a queue; `None` when no job names it.
     async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error>;

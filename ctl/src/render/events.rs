@@ -113,6 +113,10 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
         if one.put_off > 0 {
             text.push_str(&format!(", {} of them put off", count(one.put_off)));
         }
+        if one.told_per_minute > 0 || one.settled_per_minute > 0 {
+            let (told, settled) = (count(one.told_per_minute), count(one.settled_per_minute));
+            text.push_str(&format!(", {told} told and {settled} settled a minute"));
+        }
         lines.push(line("", text));
         if one.awaiting > 0
             && let Some(run) = &following.run
@@ -166,6 +170,8 @@ mod tests {
                 put_off: 2,
                 oldest: Some(at(0)),
                 awaiting: 0,
+                told_per_minute: 12_000,
+                settled_per_minute: 11_900,
             }],
             events: 5_000,
             lost: 1,
@@ -176,7 +182,7 @@ mod tests {
         assert_eq!(
             text(following_lines(&following, at(75))),
             "events: 5,000, worked off in run media/4\n\
-             : cnn1:b/to/: lag 1m15s, 1,200 keys, 2 of them put off\n\
+             : cnn1:b/to/: lag 1m15s, 1,200 keys, 2 of them put off, 12,000 told and 11,900 settled a minute\n\
              alarm: S3 lost 1 objects of the source, \"a/b\" last\n"
         );
         following.gap = Some(Gap { since: at(0), reason: "too many".into(), scan: None });

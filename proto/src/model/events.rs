@@ -132,6 +132,10 @@ pub struct Dirty {
     pub oldest: Option<Timestamp>,
     /// Keys beside these whose deletes wait for an approval.
     pub awaiting: u64,
+    /// About how many keys events tell of in a minute now.
+    pub told_per_minute: u64,
+    /// About how many are settled in a minute now.
+    pub settled_per_minute: u64,
 }
 
 /// Events are missing, until a scan has looked at everything.

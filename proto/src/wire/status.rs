@@ -55,15 +55,26 @@ fn optional_run(field: &str, text: &str, problems: &mut Problems) -> Option<RunN
 }
 
 fn dirty(at: &str, dirty: pb::DirtyKeys, problems: &mut Problems) -> Option<Dirty> {
-    let pb::DirtyKeys { endpoint, bucket, prefix, keys, put_off, oldest_time, awaiting_approval } =
-        dirty;
+    let pb::DirtyKeys {
+        endpoint,
+        bucket,
+        prefix,
+        keys,
+        put_off,
+        oldest_time,
+        awaiting_approval,
+        told_per_minute,
+        settled_per_minute,
+    } = dirty;
+    let told_per_minute = problems.count(&path(at, "told_per_minute"), told_per_minute);
+    let settled_per_minute = problems.count(&path(at, "settled_per_minute"), settled_per_minute);
     let awaiting = problems.count(&path(at, "awaiting_approval"), awaiting_approval);
     let endpoint = problems.name(&path(at, "endpoint"), &endpoint);
     let keys = problems.count(&path(at, "keys"), keys);
     let put_off = problems.count(&path(at, "put_off"), put_off);
     let oldest = problems.time(&path(at, "oldest_time"), oldest_time);
     let location = Location { endpoint: endpoint?, bucket, prefix };
-    Some(Dirty { location, keys, put_off, oldest, awaiting })
+    Some(Dirty { location, keys, put_off, oldest, awaiting, told_per_minute, settled_per_minute })
 }
 
 pub(super) fn following_to(following: Following) -> pb::Following {
@@ -84,7 +95,8 @@ pub(super) fn following_to(following: Following) -> pb::Following {
 }
 
 fn dirty_to(dirty: Dirty) -> pb::DirtyKeys {
-    let Dirty { location, keys, put_off, oldest, awaiting } = dirty;
+    let Dirty { location, keys, put_off, oldest, awaiting, told_per_minute, settled_per_minute } =
+        dirty;
     let Location { endpoint, bucket, prefix } = location;
     pb::DirtyKeys {
         endpoint: endpoint.into(),
@@ -94,6 +106,8 @@ fn dirty_to(dirty: Dirty) -> pb::DirtyKeys {
         put_off: int64(put_off),
         oldest_time: oldest.and_then(time_to),
         awaiting_approval: int64(awaiting),
+        told_per_minute: int64(told_per_minute),
+        settled_per_minute: int64(settled_per_minute),
     }
 }
 

@@ -82,8 +82,10 @@ pub(super) fn batch() -> impl Strategy<Value = EventBatch> {
 }
 
 fn dirty() -> impl Strategy<Value = Dirty> {
-    (location(), COUNTS, COUNTS, of(time()), COUNTS).prop_map(
-        |(location, keys, put_off, oldest, awaiting)| Dirty {
+    (location(), COUNTS, COUNTS, of(time()), COUNTS, (COUNTS, COUNTS)).prop_map(
+        |(location, keys, put_off, oldest, awaiting, rates)| Dirty {
+            told_per_minute: rates.0,
+            settled_per_minute: rates.1,
             awaiting,
             location,
             keys,

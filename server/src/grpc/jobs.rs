@@ -105,7 +105,7 @@ impl JobService for Jobs {
         if let (Some(timing), Some(next)) = (timing, job.next_starts.first()) {
             job.next_starts = upcoming(timing, *next, NEXT_STARTS);
         }
-        job.following = self.0.store.following(&name).await.map_err(refused)?;
+        job.following = self.0.store.following(&name, self.0.clock.now()).await.map_err(refused)?;
         job.last = self.last_run(&job).await?;
         Ok(Response::new(warned(&name, job, &catalogue)))
     }
@@ -118,9 +118,10 @@ impl JobService for Jobs {
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
         let named = catalogue.jobs.values().map(|job| (job.name.to_string(), job.clone()));
         let (mut jobs, next_page_token) = page::by_name("jobs", named, page_size, &page_token)?;
+        let now = self.0.clock.now();
         for job in &mut jobs {
             if job.spec.events.is_some() {
-                job.following = self.0.store.following(&job.name).await.map_err(refused)?;
+                job.following = self.0.store.following(&job.name, now).await.map_err(refused)?;
             }
             job.last = self.last_run(job).await?;
         }

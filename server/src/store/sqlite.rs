@@ -15,6 +15,7 @@ mod keys;
 mod lease;
 mod left_uploads;
 mod open;
+mod paces;
 mod pause;
 mod reckon;
 mod report;
@@ -414,9 +415,9 @@ impl Store for Sqlite {
         self.write(move |db| events::tend(db, now)).await
     }
 
-    async fn following(&self, job: &Name) -> Result<Option<Following>, Error> {
+    async fn following(&self, job: &Name, now: Timestamp) -> Result<Option<Following>, Error> {
         let job = job.clone();
-        self.read(move |db| gaps::following(db, &job)).await
+        self.read(move |db| gaps::following(db, &job, now)).await
     }
 
     async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error> {

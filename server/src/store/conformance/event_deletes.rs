@@ -88,7 +88,7 @@ async fn deleted(bench: &Bench, held: Held, count: u64) {
 
 /// Keys of the run of events that wait to be looked at or deleted, and those that wait for a person.
 async fn waiting(bench: &Bench) -> (u64, u64) {
-    let following = bench.store.following(&name("media")).await.unwrap().unwrap();
+    let following = bench.store.following(&name("media"), bench.now).await.unwrap().unwrap();
     let one = &following.destinations[0];
     (one.keys, one.awaiting)
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Assignment, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key, News,
-    ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
+    Assignment, CompareMode, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key,
+    News, ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
 };
 
 use super::bench::{Bench, destination, failure, job, key, name, report, stating, transient};
@@ -288,6 +288,28 @@ pub(super) async fn rotates(mut bench: Bench) {
     assert_eq!(second.state, RunState::Succeeded);
 }
 
+pub(super) async fn rates(mut bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    let rates = async |bench: &Bench| {
+        let destinations = following_of(bench).await.destinations;
+        let rates = destinations.iter().map(|one| (one.told_per_minute, one.settled_per_minute));
+        rates.collect::<Vec<_>>()
+    };
+    tell(&bench, watch.held, &["a", "b", "c"]).await;
+    assert_eq!(rates(&bench).await, [(3, 0), (3, 0)]);
+    let works = take_all(&bench, session).await;
+    settle(&bench, &works[0]).await;
+    assert_eq!(rates(&bench).await, [(3, 3), (3, 0)]);
+    // Another run of events goes on with them.
+    let changed = JobSpec { compare: CompareMode::Full, ..spec_with_events() };
+    put(&bench, "media", changed).await;
+    tell(&bench, watch.held, &["a"]).await;
+    assert_eq!(rates(&bench).await, [(4, 3), (4, 0)]);
+    // A bit more than a third of what happened a minute ago.
+    bench.pass(std::time::Duration::from_secs(60));
+    assert_eq!(rates(&bench).await, [(1, 1), (1, 0)]);
+}
+
 pub(super) async fn settings(bench: Bench) {
     let (session, watch) = following(&bench).await;
     tell(&bench, watch.held, &["a", "b"]).await;
@@ -374,7 +396,7 @@ pub(super) async fn follows_two(bench: Bench) {
 }
 
 async fn following_of(bench: &Bench) -> s3sync_proto::model::Following {
-    bench.store.following(&name("media")).await.unwrap().expect("it follows a queue")
+    bench.store.following(&name("media"), bench.now).await.unwrap().expect("it follows a queue")
 }
 
 /// Every range of the newest run that is not of events is done.

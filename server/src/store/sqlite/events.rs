@@ -13,6 +13,7 @@ use s3sync_proto::model::{
 };
 use s3sync_proto::status::reason;
 
+use super::paces::{self, What};
 use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
 use super::{deletes, event_deletes, gaps, keys, runs};
@@ -184,8 +185,10 @@ fn listen(
         "UPDATE job_events SET events = events + ?2 WHERE job = ?1",
         params![follower.job.as_str(), int(marks.len() as u64)],
     )?;
+    let told = marks.len() as u64;
     for pool in pools_of(db, run)? {
         mark(db, pool, &marks, now)?;
+        paces::add(db, pool, What::Told, told, now)?;
         gaps::bound(db, pool, &follower.job, now)?;
         give_work(db, pool, now)?;
     }
@@ -372,6 +375,7 @@ fn hand_over(
     )?;
     if let Some(to) = to {
         event_deletes::inherit(db, pool, to)?;
+        paces::inherit(db, pool, to)?;
         db.execute(
             "INSERT INTO pending_keys (pool, key, generation, lost, attempts, first, latest, not_before, sequencer,
                                        traceparent, gone, held)

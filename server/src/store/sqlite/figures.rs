@@ -196,7 +196,10 @@ struct Place {
 
 fn told(db: &Connection, job: &Name, spec: &JobSpec) -> Result<Told, Error> {
     let Some(queue) = &spec.events else { return Ok(Told::default()) };
-    let Some(following) = gaps::following(db, job)? else { return Ok(Told::default()) };
+    // Rates are not looked at, so it does not matter when it is.
+    let Some(following) = gaps::following(db, job, Timestamp::default())? else {
+        return Ok(Told::default());
+    };
     let since: i64 = db
         .prepare_cached("SELECT since FROM job_events WHERE job = ?1")?
         .query_row([job.as_str()], |row| row.get(0))?;

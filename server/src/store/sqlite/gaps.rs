@@ -8,6 +8,7 @@ use s3sync_proto::model::{
     Dirty, Following, Gap, JobSpec, Key, Name, RunName, RunState, Timestamp, Trigger,
 };
 
+use super::paces::What;
 use super::row::{int, key, name, parse, uint};
 use super::runs;
 use crate::plan::events::scan_again;
@@ -109,7 +110,11 @@ pub(super) fn start(db: &Connection, now: Timestamp) -> Result<Vec<RunName>, Err
 }
 
 /// How a job's events stand.
-pub(super) fn following(db: &Connection, job: &Name) -> Result<Option<Following>, Error> {
+pub(super) fn following(
+    db: &Connection,
+    job: &Name,
+    now: Timestamp,
+) -> Result<Option<Following>, Error> {
     let sql =
         "SELECT run, events, lost, last_lost, gap, gap_reason, scan FROM job_events WHERE job = ?1";
     let found = db
@@ -133,7 +138,7 @@ pub(super) fn following(db: &Connection, job: &Name) -> Result<Option<Following>
         }
     };
     let destinations = match run {
-        Some(run) => dirty(db, run)?,
+        Some(run) => dirty(db, run, now)?,
         None => Vec::new(),
     };
     let run = name_of(db, job, run)?;
@@ -150,7 +155,7 @@ fn name_of(db: &Connection, job: &Name, run: Option<i64>) -> Result<Option<RunNa
     Ok(number.map(|number| RunName { job: job.clone(), number: uint(number) }))
 }
 
-fn dirty(db: &Connection, run: i64) -> Result<Vec<Dirty>, Error> {
+fn dirty(db: &Connection, run: i64, now: Timestamp) -> Result<Vec<Dirty>, Error> {
     let spec: Option<String> = db
         .prepare_cached("SELECT spec FROM run_specs WHERE run = ?1")?
         .query_row([run], |row| row.get(0))
@@ -159,22 +164,27 @@ fn dirty(db: &Connection, run: i64) -> Result<Vec<Dirty>, Error> {
     let spec: JobSpec = parse(&spec)?;
     let mut all = Vec::with_capacity(spec.destinations.len());
     for (index, destination) in spec.destinations.into_iter().enumerate() {
-        let (keys, put_off, oldest, awaiting): (i64, i64, Option<i64>, i64) = db
+        let one = db
             .prepare_cached(
-                "SELECT COALESCE(SUM(gone <> 1), 0), COALESCE(SUM(looks > 0), 0),
-                     MIN(CASE WHEN gone <> 1 THEN first END), COALESCE(SUM(gone = 1), 0)
-                 FROM pools JOIN pending_keys ON pool = pools.id WHERE run = ?1 AND destination = ?2",
+                "SELECT pools.*, COALESCE(SUM(gone <> 1), 0) AS keys, COALESCE(SUM(looks > 0), 0) AS put_off,
+                     MIN(CASE WHEN gone <> 1 THEN first END) AS oldest, COALESCE(SUM(gone = 1), 0) AS awaiting
+                 FROM pools LEFT JOIN pending_keys ON pool = pools.id WHERE run = ?1 AND destination = ?2
+                 GROUP BY pools.id",
             )?
             .query_row([run, int(index as u64)], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                let count = |column: &str| row.get(column).map(uint);
+                let oldest: Option<i64> = row.get("oldest")?;
+                Ok(Dirty {
+                    location: destination.location,
+                    keys: count("keys")?,
+                    put_off: count("put_off")?,
+                    oldest: oldest.map(Timestamp::from_micros),
+                    awaiting: count("awaiting")?,
+                    told_per_minute: What::Told.of(row)?.per_minute(now),
+                    settled_per_minute: What::Settled.of(row)?.per_minute(now),
+                })
             })?;
-        all.push(Dirty {
-            location: destination.location,
-            keys: uint(keys),
-            put_off: uint(put_off),
-            oldest: oldest.map(Timestamp::from_micros),
-            awaiting: uint(awaiting),
-        });
+        all.push(one);
     }
     Ok(all)
 }

@@ -10,6 +10,7 @@ use s3sync_proto::model::{
 };
 
 use super::deletes::DELETE;
+use super::paces::{self, What};
 use super::report::{count, fail_keys, forget};
 use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32, word};
 use crate::plan::events::look_again;
@@ -219,17 +220,20 @@ pub(super) fn settle(
     work: i64,
     pool: i64,
     cursor: Option<&Key>,
+    now: Timestamp,
 ) -> Result<(), Error> {
     let upto = "work = ?1 AND (?2 IS NULL OR key <= ?2)";
     let arguments = params![work, blob(cursor)];
     let settled = db
         .prepare_cached(&format!("DELETE FROM pending_keys WHERE {upto} AND generation = taken"))?
         .execute(arguments)?;
-    db.prepare_cached(&format!(
+    let again = db
+        .prepare_cached(&format!(
         "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, gone = 0,
              first = MAX(first, latest) WHERE {upto}"
     ))?
     .execute(arguments)?;
+    paces::add(db, pool, What::Settled, (settled + again) as u64, now)?;
     fewer(db, pool, settled)
 }
 

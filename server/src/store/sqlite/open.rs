@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0110_event_deletes.sql"),
     include_str!("../../../migrations/0120_reports.sql"),
     include_str!("../../../migrations/0140_left_uploads.sql"),
+    include_str!("../../../migrations/0145_paces.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -61,7 +61,7 @@ pub(super) fn apply(
         if row.events.is_some() {
             event_deletes::hold(db, &row, &report, now)?;
         }
-        keys::settle(db, row.id, pool, report.cursor.as_ref())?;
+        keys::settle(db, row.id, pool, report.cursor.as_ref(), now)?;
     }
     if !deletes::name_keys(db, &row, &report)? {
         set_cursor(db, &row, report.cursor.as_ref())?;

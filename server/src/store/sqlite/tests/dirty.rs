@@ -104,17 +104,17 @@ async fn too_many_dirty_keys_become_a_scan() {
         .await
         .unwrap();
     tell(&store, held, "first").await;
-    let told = store.following(&name("media")).await.unwrap().unwrap();
+    let told = store.following(&name("media"), NOW).await.unwrap().unwrap();
     assert_eq!((told.destinations[0].keys, told.gap), (most.unsigned_abs(), None), "not one more");
     tell(&store, held, "one more").await;
-    let told = store.following(&name("media")).await.unwrap().unwrap();
+    let told = store.following(&name("media"), NOW).await.unwrap().unwrap();
     let keys: Vec<_> = told.destinations.iter().map(|one| one.keys).collect();
     assert_eq!(keys, [1, 2], "what is held stays, and another destination's keys");
     assert!(told.gap.unwrap().reason.starts_with("more than 250000 keys"));
     tell(&store, held, "left to the scan").await;
     assert_eq!(store.tend_events(NOW).await.unwrap().len(), 1);
     tell(&store, held, "new").await;
-    let told = store.following(&name("media")).await.unwrap().unwrap();
+    let told = store.following(&name("media"), NOW).await.unwrap().unwrap();
     let keys: Vec<_> = told.destinations.iter().map(|one| one.keys).collect();
     assert_eq!(keys, [2, 3], "it may have passed it");
 }
