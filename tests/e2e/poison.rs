@@ -1,8 +1,9 @@
-//! What kills whoever touches it: a key, a listing, a delete. The run ends with that as a failure, and with all else done.
+//! What kills whoever touches it: a key, a listing, a delete, an upload that is to be aborted. The run ends with that as a
+//! failure, and with all else done.
 
 use std::collections::BTreeSet;
 
-use s3sync_lab::{Fault, Faults, Rule, When};
+use s3sync_lab::{Fault, Faults, Object, Rule, When};
 use s3sync_proto::model::{FailureClass, Run, RunState};
 use s3sync_tests::objects;
 use s3sync_tests::rounds::{assert_no_upload, unequal};
@@ -142,4 +143,39 @@ async fn a_delete_that_kills_agents_becomes_a_failure_and_all_others_are_made() 
     assert_eq!(failed(&world, &run).await, [each(0), each(1)], "{deaths} deaths");
     assert_eq!(extra(&world), [deadly], "it stays, and no other");
     println!("given up after {deaths} deaths");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_run_ends_also_where_clearing_up_kills_and_the_next_run_gets_what_is_open() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let body = objects::bytes(&mut fastrand::Rng::with_seed(7), 24 << 20);
+    world.side("usw2").seed_object(SOURCE, "srcfolder/big", Object::new(body).in_parts(5 << 20));
+    world.apply_job().await.unwrap();
+    // Its upload does not come to an end, and who aborts it gets no answer and dies.
+    let stuck = |what: &str| Rule::of(what, Fault::Delay(600_000), When::Always);
+    let faults = vec![stuck("AbortMultipartUpload"), stuck("UploadPart")];
+    world.side("cnn1").set_faults(Faults::new(1, faults));
+    world.start_west("us-1").unwrap();
+    world.start_china("cn-1").unwrap();
+    let run = start_run(&world).await;
+    until("the upload is begun and recorded", RUN_BOUND, || {
+        let parts = world.side("cnn1").faults().matched()[1];
+        std::future::ready(if parts > 0 { Ok(()) } else { Err("no part is sent") })
+    })
+    .await;
+    world.kill_agent("cn-1").await.unwrap();
+    world.client().unwrap().cancel_run(&media(), None).await.unwrap();
+    start_china(&mut world, "cn-1");
+    let (run, deaths) = kill_whenever(&mut world, &run, "cnn1", ("cn-1", start_china)).await;
+    assert_eq!(run.state, RunState::Cancelled, "{run:?}\n{}", world.logs());
+    assert_eq!(deaths, 5, "with the first: three, and three that did nothing else");
+    let left = ("big".to_owned(), FailureClass::Poison, "agents_died_aborting".to_owned(), 1);
+    assert_eq!(failed(&world, &run).await, [left], "{}", world.logs());
+    let shown = world.ctl_ok(&["run", "failures", "media", "--keys"]).await.unwrap();
+    assert!(shown.contains("the job's next run over all keys"), "{shown}");
+    world.side("cnn1").set_faults(Faults::default());
+    let next = world.ctl(&["job", "run", "media", "--wait"]).await.unwrap();
+    assert_eq!(next.status.code(), Some(0), "{next:?}\n{}", world.logs());
+    assert_eq!(unequal(&world).len(), 0);
+    assert_no_upload(&world);
 }

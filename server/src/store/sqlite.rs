@@ -17,6 +17,7 @@ mod left_uploads;
 mod open;
 mod paces;
 mod pause;
+mod reaps;
 mod reckon;
 mod report;
 mod row;

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{Held, Outcome, RunName, RunState, Verdict, Work};
+use s3sync_proto::model::{
+    FailureClass, Held, Outcome, RunName, RunState, Suspicion, Verdict, Work, WorkError,
+};
 
-use super::bench::{Bench, TTL, report};
+use super::bench::{Bench, TTL, key, report};
 use crate::store::SessionId;
 
 /// A run with the ranges up to "m", which `a` holds, and above, which nobody does.
@@ -119,4 +121,125 @@ pub(super) async fn ended(bench: Bench) {
     let rest = bench.take(session).await.held;
     bench.done(rest, Outcome::Completed, [None, None], 1).await;
     assert_eq!(cancel(&bench, &run).await, RunState::Succeeded);
+}
+
+/// Its session expires.
+async fn dies(bench: &mut Bench) {
+    bench.pass(TTL + Duration::from_secs(1));
+    bench.store.expire_sessions(bench.now).await.unwrap();
+}
+
+/// An agent is told to abort what is open, and dies of it. Whether it was to do so alone.
+async fn dies_aborting(bench: &mut Bench) -> bool {
+    let alone = bench.ready().await[0].careful;
+    let session = bench.connect("b", "1", Vec::new()).await.session;
+    assert_eq!(bench.take(session).await.work, Work::Reap);
+    dies(bench).await;
+    alone
+}
+
+/// What is listed: key, class, code and message.
+async fn listed(bench: &Bench, run: &RunName) -> Vec<(String, FailureClass, String, String)> {
+    let failures = bench.store.failures(run, None, None, 9).await.unwrap().0;
+    let each = failures.into_iter();
+    each.map(|one| (one.key.to_string(), one.class, one.code, one.message)).collect()
+}
+
+pub(super) async fn deadly(mut bench: Bench) {
+    let (run, _, held) = begun(&bench).await;
+    bench.intend(held, "d", Some("u")).await;
+    let plan = bench.intend_to_become(held, "d", "v").await;
+    bench.intend(held, "e", None).await;
+    bench.intend(held, "e", Some("w")).await;
+    bench.intend(held, "f", None).await;
+    cancel(&bench, &run).await;
+    // The one that had the work counts among those that may have died of something else, and of aborting it was not.
+    dies(&mut bench).await;
+    let mut alone = Vec::new();
+    for death in 1..=5 {
+        assert_eq!(bench.run().await.state, RunState::Cancelling, "{death}");
+        alone.push(dies_aborting(&mut bench).await);
+    }
+    assert_eq!(alone, [false, false, true, true, true]);
+    let ended = bench.run().await;
+    let totals = ended.totals();
+    assert_eq!((ended.state, totals.listed, totals.failed), (RunState::Cancelled, 3, 3));
+    let told = listed(&bench, &run).await;
+    let keys: Vec<_> =
+        told.iter().map(|(key, class, code, _)| (key.as_str(), *class, code.as_str())).collect();
+    let poison = |key| (key, FailureClass::Poison, "agents_died_aborting");
+    assert_eq!(keys, [poison("d"), poison("e"), poison("f")]);
+    assert!(told[0].3.contains("the job's next run"), "{told:?}");
+    assert!(told[0].3.ends_with(": 6 agents died that had this work"), "{told:?}");
+    assert!(told[2].3.contains("id is not known"), "{told:?}");
+
+    // The next run over all keys goes on with what is open, or aborts it.
+    bench.start().await;
+    let session = bench.connect("c", "1", Vec::new()).await.session;
+    let next = bench.take(session).await;
+    let open: Vec<_> =
+        next.uploads.iter().map(|one| (one.upload_id.as_deref(), one.plan.as_ref())).collect();
+    assert_eq!(open, [(Some("u"), None), (Some("v"), Some(&plan)), (Some("w"), None)]);
+}
+
+pub(super) async fn deadly_after_deadly(mut bench: Bench) {
+    // Agents died of the work already, and one key of it was given up with an upload open.
+    let run = bench.start().await;
+    for _ in 0..3 {
+        let session = bench.connect("a", "1", Vec::new()).await.session;
+        bench.take(session).await;
+        dies(&mut bench).await;
+    }
+    for id in ["u", "v"] {
+        let session = bench.connect("a", "1", Vec::new()).await.session;
+        let held = bench.take(session).await.held;
+        let suspicion = Suspicion { sequence: 1, held, key: key("d") };
+        assert_eq!(bench.store.suspect(suspicion).await.unwrap(), Verdict::Applied);
+        bench.intend(held, "d", Some(id)).await;
+        dies(&mut bench).await;
+    }
+    assert_eq!(listed(&bench, &run).await.len(), 1);
+    cancel(&bench, &run).await;
+    for _ in 0..2 {
+        assert!(!dies_aborting(&mut bench).await);
+    }
+    // In order; nothing is suspected any more.
+    let session = bench.connect("b", "1", Vec::new()).await.session;
+    let reap = bench.take(session).await.held;
+    bench.done(reap, Outcome::Yielded, [None, None], 0).await;
+    bench.store.close_session(session, bench.now).await.unwrap();
+    let mut alone = Vec::new();
+    for _ in 0..6 {
+        assert_eq!(bench.run().await.state, RunState::Cancelling);
+        alone.push(dies_aborting(&mut bench).await);
+    }
+    assert_eq!(alone, [false, false, false, true, true, true]);
+    let ended = bench.run().await;
+    let totals = ended.totals();
+    assert_eq!((ended.state, totals.listed, totals.failed), (RunState::Cancelled, 1, 1));
+    let told = listed(&bench, &run).await;
+    assert_eq!((told.len(), told[0].2.as_str()), (1, "agents_died"), "{told:?}");
+    assert!(told[0].3.contains("; an upload of it is left open"), "{told:?}");
+}
+
+pub(super) async fn impossible(bench: Bench) {
+    let (run, _, held) = begun(&bench).await;
+    bench.intend(held, "d", Some("u")).await;
+    cancel(&bench, &run).await;
+    bench.done(held, Outcome::Yielded, [None, None], 0).await;
+    let session = bench.connect("b", "1", Vec::new()).await.session;
+    let reap = bench.take(session).await;
+    // A run that is being cancelled cannot be paused until the credential is mended.
+    let error = WorkError {
+        class: FailureClass::Permanent,
+        code: "AccessDenied".into(),
+        message: "no".into(),
+    };
+    bench.done(reap.held, Outcome::Errored(error), [None, None], 0).await;
+    assert_eq!(bench.run().await.state, RunState::Cancelled);
+    let told = listed(&bench, &run).await;
+    let [(key, class, code, message)] = &told[..] else { panic!("{told:?}") };
+    let found = (key.as_str(), *class, code.as_str());
+    assert_eq!(found, ("d", FailureClass::Permanent, "AccessDenied"));
+    assert!(message.ends_with(": no"), "{message}");
 }

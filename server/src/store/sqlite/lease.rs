@@ -148,7 +148,7 @@ fn view(
         source: spec.source.clone(),
         destination,
         reap: row.cancelling,
-        careful: row.careful && !row.cancelling,
+        careful: row.careful,
         refused_by,
         limits: spec.limits,
     })

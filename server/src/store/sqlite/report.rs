@@ -5,9 +5,11 @@ use s3sync_proto::model::{
     Counters, Failure, Key, Outcome, Timestamp, Verdict, WorkError, WorkReport,
 };
 
-use super::row::{DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, word};
+use super::row::{
+    DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, uint32, word,
+};
 use super::{
-    deletes, event_deletes, events, figures, keys, pause, reckon, runs, suspects, watches,
+    deletes, event_deletes, events, figures, keys, pause, reaps, reckon, runs, suspects, watches,
 };
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
@@ -108,7 +110,10 @@ fn reaped(
     match report.outcome {
         Outcome::Checkpoint => {}
         Outcome::Completed => close(db, row, row.cursor.as_ref())?,
-        Outcome::Yielded => let_go(db, row.id, LetGo::NewEpoch)?,
+        Outcome::Yielded => {
+            reaps::yielded(db, row.id)?;
+            let_go(db, row.id, LetGo::NewEpoch)?;
+        }
         Outcome::Errored(error) => fail(db, row, &error, now)?,
     }
     touch_run(db, row.run)?;
@@ -316,6 +321,8 @@ fn fail(db: &Connection, row: &RangeRow, error: &WorkError, now: Timestamp) -> R
             )?;
             let_go(db, row.id, LetGo::NewEpoch)
         }
+        // The run ends with this work; nobody could resume it.
+        AfterError::Fail if row.reap => reaps::give_up(db, row.id, error, uint32(attempts), now),
         AfterError::Fail if let Some(why) = fails_on_work(error) => give_back(db, row, &why),
         AfterError::Fail => {
             let why = format!("{}{}: {}", place_of(db, row)?, error.code, error.message);

@@ -14,7 +14,7 @@ use super::row::{
     CANCELLING, DONE, EVENTS, GIVEN_UP, READY, from_word, int, json, name, next_revision, parse,
     time, touch_run, uint, uint32, word,
 };
-use super::{catalogue, deletes, events, figures, gaps, keys, left_uploads, slices};
+use super::{catalogue, deletes, events, figures, gaps, keys, left_uploads, reaps, slices};
 use crate::plan::{RunSummary, final_state};
 use crate::store::{Error, ListedRun, RunPosition, StartRun};
 
@@ -340,6 +340,7 @@ pub(super) fn cancel(db: &Connection, run: &RunName, now: Timestamp) -> Result<R
     )?;
     if changed > 0 {
         events::cancelled(db, &run.job, id, now)?;
+        reaps::begin(db, id)?;
         // What nobody holds is closed; where an upload may be open, somebody has to abort it first.
         db.execute(
             "UPDATE ranges SET state = ?2, epoch = epoch + 1 WHERE run = ?1 AND state = ?3

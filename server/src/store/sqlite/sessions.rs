@@ -6,7 +6,7 @@ use s3sync_proto::model::{Agent, AgentState, Held, State, Timestamp};
 use super::row::{
     LEASED, LetGo, READY, int, json, let_go, name, parse, time, touch_run, uint, uint32,
 };
-use super::{runs, suspects, watches};
+use super::{reaps, runs, suspects, watches};
 use crate::store::{Error, OpenSession, Opened, SessionId};
 
 pub(super) fn agents(db: &Connection) -> Result<Vec<Agent>, Error> {
@@ -146,6 +146,7 @@ fn release(db: &Connection, session: i64, how: LetGo, now: Timestamp) -> Result<
         let_go(db, range, how)?;
         if how == LetGo::Lost {
             suspects::died(db, range, now)?;
+            reaps::died(db, range, now)?;
         }
         touch_run(db, run)?;
         runs::settle(db, run, now)?;

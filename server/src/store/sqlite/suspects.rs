@@ -23,8 +23,9 @@ const LOST_ALONE: i64 = 2;
 /// than of a key, since no other work is left to look at what was in the range.
 const LOST_LISTING: i64 = 3;
 
-/// Whether a range, or a key work, is to be done carefully and alone: a column `careful`.
-pub(super) const CAREFUL: &str = "CASE WHEN ranges.pool IS NULL THEN ranges.lost >= 3 ELSE
+/// Whether a range, or a key work, is to be done carefully and alone: a column `careful`. Aborting is the work's own, whatever
+/// keys it had.
+pub(super) const CAREFUL: &str = "CASE WHEN ranges.pool IS NULL OR runs.state = 'cancelling' THEN ranges.lost >= 3 ELSE
     EXISTS (SELECT 1 FROM pending_keys WHERE pending_keys.pool = ranges.pool AND work IS NULL AND pending_keys.lost >= 3)
     OR EXISTS (SELECT 1 FROM pending_keys WHERE work = ranges.id AND pending_keys.lost >= 3) END AS careful";
 
