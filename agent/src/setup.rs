@@ -29,7 +29,7 @@ pub(crate) async fn look(stores: &Stores, engine: &Arc<Engine>, ask: SetupAsk) -
     let queue = match queue_url {
         None => None,
         Some(url) => {
-            let queue = QueueSpec { url, endpoint: endpoint.clone() };
+            let queue = QueueSpec { url, endpoint: endpoint.clone(), receivers: 1 };
             match stores.open_queue(&queue, &spec) {
                 Ok(queue) => Some(queue),
                 Err(error) => return Answer::Refused(error.into()),

@@ -336,7 +336,8 @@ mod tests {
             std::fs::write(&path, config).unwrap();
             let flags = Flags { config: path, ..Flags::default() };
             let stores = Stores::new(&Config::load(&flags).unwrap().config);
-            let spec = QueueSpec { url: url.to_owned(), endpoint: "usw2".parse().unwrap() };
+            let spec =
+                QueueSpec { url: url.to_owned(), endpoint: "usw2".parse().unwrap(), receivers: 1 };
             let here = EndpointSpec { region: "us-west-2".into(), ..EndpointSpec::default() };
             stores.open_queue(&spec, &here).map(drop).map_err(|error| WorkError::from(error).code)
         };

@@ -51,7 +51,7 @@ pub use plan::{
     DestinationPlan, Difference, FEATURE_PLAN, JobPlan, MAX_SAMPLES, PlanAsk, PlanPart, PlanTally,
     PlannedKeys,
 };
-pub use queue::{Queue, QueueSpec};
+pub use queue::{MAX_RECEIVERS_PER_QUEUE, Queue, QueueSpec};
 pub use run::{
     DeleteReview, DeleteShare, DestinationProgress, MAX_DELETE_SAMPLES, Run, RunState, Trigger,
 };

@@ -36,5 +36,7 @@ pub use watch::{Watches, watch_pause, watches};
 
 use std::time::Duration;
 
+/// How long others than the agent that gave it back with an error are preferred to receive from a queue.
+pub const FAILURE_PAUSE: Duration = Duration::from_secs(600);
 /// How long an assignment is not offered again to an agent that refused it.
 pub const REFUSAL_PAUSE: Duration = Duration::from_secs(60);

@@ -148,15 +148,22 @@ impl Reconcile {
         self.context.store.trace_run(run, &own).await
     }
 
-    /// Has agents receive from queues that nobody receives from.
-    async fn watch(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        if snapshot.watches.is_empty() {
+    /// Has agents receive from queues that too few receive from, and spreads those who do.
+    async fn watch(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        if snapshot.watches.is_empty() && snapshot.watching.is_empty() {
             return Ok(());
         }
         let store = &self.context.store;
         let decided = plan::watches(snapshot);
         if !decided.reasons.is_empty() {
             store.explain_watches(decided.reasons).await?;
+        }
+        let due = Self::due(&mut self.revoked, REVOKE_PAUSE);
+        for (session, held) in decided.moves.into_iter().filter(|(_, held)| !due.contains(held)) {
+            let reason = "another agent can receive from the queue as well".to_owned();
+            if self.context.sessions.push(session, ToAgent::Revocation { held, reason }) {
+                self.revoked.insert(held, Instant::now());
+            }
         }
         if decided.grants.is_empty() {
             return Ok(());

@@ -380,13 +380,13 @@ pub struct Snapshot {
     pub ready: Vec<RangeView>,
     /// Ranges that are held, for splits and revocations.
     pub leased: Vec<LeasedView>,
-    /// Queues that nobody receives from and that are due.
+    /// Receivers of queues that nobody is and that are due.
     pub watches: Vec<WatchView>,
-    /// How many queues sessions receive from.
-    pub watching: BTreeMap<SessionId, u32>,
+    /// Receivers of queues, and who they are.
+    pub watching: Vec<(WatchView, SessionId)>,
 }
 
-/// Watch work, as far as a decision needs it.
+/// Watch work, as far as a decision needs it: one of the receivers of a queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchView {
     /// Its number, and the epoch it has now.
@@ -397,6 +397,8 @@ pub struct WatchView {
     pub spec: QueueSpec,
     /// Agent that refused it lately.
     pub refused_by: Option<Name>,
+    /// Agent that gave it back with an error lately; others are preferred.
+    pub failed_by: Option<Name>,
 }
 
 /// A session, as far as a dispatch decision needs it.

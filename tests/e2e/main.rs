@@ -23,6 +23,7 @@ mod ministack;
 mod ministack_setup;
 mod plan;
 mod poison;
+mod receivers;
 mod report;
 mod secrets;
 mod traces;

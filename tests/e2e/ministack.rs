@@ -395,7 +395,7 @@ pub(super) async fn status(world: &World) -> QueueStatus {
 async fn receiver(world: &World) -> String {
     let found: Name = until("somebody receives", RUN_BOUND, || async {
         let status = status(world).await;
-        status.agent.clone().ok_or(status)
+        status.agents.first().cloned().ok_or(status)
     })
     .await;
     found.to_string()

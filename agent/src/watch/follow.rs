@@ -80,8 +80,9 @@ pub async fn follow(watch: Watch, queue: Arc<dyn Queue>, desk: Arc<dyn WatchDesk
     let end = follower.run(&*desk, &orders).await;
     let error = match end {
         End::Lost => {
-            info!(queue = %watch.queue, "the queue is somebody else's");
-            return;
+            info!(queue = %watch.queue, "receiving is somebody else's");
+            // Whoever that is need not wait for what is in these hands.
+            return follower.give_back().await;
         }
         End::Stopped => None,
         End::Failed(error) => {

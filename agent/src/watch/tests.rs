@@ -193,7 +193,7 @@ impl Follower {
         let watch = Watch {
             held: Held { id: 1, epoch: 1 },
             queue: name.clone(),
-            spec: QueueSpec { url: String::new(), endpoint: name },
+            spec: QueueSpec { url: String::new(), endpoint: name, receivers: 1 },
             endpoint: Default::default(),
         };
         let desk = Arc::new(FakeDesk(tell, leave));
@@ -285,6 +285,9 @@ async fn who_lost_the_queue_deletes_nothing() {
     answer.send(Err(Lost)).ok();
     timeout(BOUND, &mut follower.task).await.unwrap().unwrap();
     assert_eq!((follower.queue.left(), follower.queue.inside().requests.get("delete")), (3, None));
+    // Whose it is now need not wait for them.
+    let now = Instant::now();
+    assert!(follower.queue.inside().messages.values().all(|message| message.visible <= now));
 }
 
 #[tokio::test(start_paused = true)]

@@ -199,7 +199,7 @@ impl<'c> Converter<'c> {
             Some(_) | None => name_of(&region),
         };
         let endpoint = self.put(name, &region, self.base, None);
-        Some((name_of(QUEUE), QueueSpec { url: sqs.url.value.clone(), endpoint }))
+        Some((name_of(QUEUE), QueueSpec { url: sqs.url.value.clone(), endpoint, receivers: 1 }))
     }
 
     fn unused(&mut self, config: &Config) {

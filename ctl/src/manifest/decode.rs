@@ -5,7 +5,8 @@ use std::path::Path;
 
 use s3sync_proto::model::{
     CompareMode, DeleteMode, DeletePolicy, Destination, Encryption, EndpointSpec, EtagKind, Filter,
-    JobSpec, Limits, Location, Name, OverlapPolicy, QueueSpec, Schedule, Timestamp, Timing,
+    JobSpec, Limits, Location, MAX_RECEIVERS_PER_QUEUE, Name, OverlapPolicy, QueueSpec, Schedule,
+    Timestamp, Timing,
 };
 
 use super::node::{Node, Value};
@@ -101,14 +102,15 @@ impl<'a> Decoder<'a> {
     }
 
     fn queue(&mut self, node: &'a Node) -> Option<(Name, Resource)> {
-        let fields = self.map("", node, &["kind", "name", "url", "endpoint"])?;
+        let fields = self.map("", node, &["kind", "name", "url", "endpoint", "receivers"])?;
         let name = self.name(&fields, "name");
         let url = self.text(&fields, "url");
         if url.is_none() && !fields.entries.contains_key("url") {
             self.missing(&fields, "url");
         }
         let endpoint = self.name(&fields, "endpoint");
-        Some((name?, Resource::Queue(QueueSpec { url: url?, endpoint: endpoint? })))
+        let receivers = self.parsed(&fields, "receivers", receivers).unwrap_or(1);
+        Some((name?, Resource::Queue(QueueSpec { url: url?, endpoint: endpoint?, receivers })))
     }
 
     fn job(&mut self, node: &'a Node) -> Option<(Name, Resource)> {
@@ -443,6 +445,11 @@ impl<'a> Decoder<'a> {
         }
         labels
     }
+}
+
+fn receivers(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=MAX_RECEIVERS_PER_QUEUE).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a number from 1 to {MAX_RECEIVERS_PER_QUEUE}"))
 }
 
 fn whole_number(text: &str) -> Result<u64, String> {

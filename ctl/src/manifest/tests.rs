@@ -83,6 +83,25 @@ fn a_problem_the_server_finds_gets_the_nearest_line() {
 }
 
 #[test]
+fn a_queue_has_one_receiver_unless_it_says_otherwise() {
+    let text =
+        |more: &str| format!("kind: Queue\nname: q\nurl: https://sqs/1/q\nendpoint: usw2\n{more}");
+    for (more, receivers) in [("", 1), ("receivers: 3\n", 3), ("receivers: 16\n", 16)] {
+        let read = parse(Path::new("f.yaml"), &text(more)).unwrap();
+        let Resource::Queue(spec) = &read[0].resource else { panic!("a queue") };
+        assert_eq!(spec.receivers, receivers);
+        let written = serde_saphyr::to_string(&queue_document(&read[0].name, spec)).unwrap();
+        let again = parse(Path::new("g.yaml"), &written).unwrap();
+        assert_eq!(again[0].resource, read[0].resource, "{written}");
+        assert_eq!(written.contains("receivers"), receivers > 1, "{written}");
+    }
+    for wrong in ["0", "17", "-1", "two"] {
+        let told = format!("f.yaml:5: receivers: \"{wrong}\" is not a number from 1 to 16");
+        assert_eq!(problems(&text(&format!("receivers: {wrong}\n"))), [told]);
+    }
+}
+
+#[test]
 fn what_is_written_is_read_back_the_same() {
     let text = "\
 kind: Job

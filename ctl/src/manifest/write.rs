@@ -24,10 +24,11 @@ pub(crate) fn endpoint_document(name: &Name, spec: &EndpointSpec) -> Value {
 
 /// A queue as a document.
 pub(crate) fn queue_document(name: &Name, spec: &QueueSpec) -> Value {
-    let QueueSpec { url, endpoint } = spec;
+    let QueueSpec { url, endpoint, receivers } = spec;
     let mut fields = head("Queue", name);
     fields.insert("url".into(), json!(url));
     fields.insert("endpoint".into(), json!(endpoint));
+    put(&mut fields, "receivers", (*receivers != 1).then_some(json!(receivers)));
     Value::Object(fields)
 }
 

@@ -1,6 +1,6 @@
 //! How queues and a job's events are printed.
 
-use s3sync_proto::model::{Following, Queue, Timestamp};
+use s3sync_proto::model::{Following, Name, Queue, Timestamp};
 use serde_json::Value;
 
 use super::Show;
@@ -16,13 +16,13 @@ impl Show for Queue {
     fn row(&self) -> Vec<String> {
         let none = || "-".to_owned();
         let status = self.status.as_ref();
-        let agent = status.and_then(|status| status.agent.as_ref());
+        let agents = status.map(|status| readers(&status.agents)).filter(|text| !text.is_empty());
         let state = status.map(|status| &status.state);
         let oldest = state.filter(|state| state.waiting > 0).and_then(|state| state.oldest_sent);
         vec![
             self.name.to_string(),
             self.spec.endpoint.to_string(),
-            agent.map_or_else(none, ToString::to_string),
+            agents.unwrap_or_else(none),
             state.map_or_else(none, |state| count(state.waiting)),
             oldest.map_or_else(none, |oldest| age(oldest, now())),
             self.spec.url.clone(),
@@ -45,10 +45,23 @@ impl Show for Queue {
         };
         lines.push(line(
             "state",
-            match (&status.agent, status.reason.as_str()) {
-                (Some(agent), _) => format!("read by agent {agent}"),
-                (None, "") => "waits for an agent".to_owned(),
-                (None, reason) => format!("not read: {reason}"),
+            match (status.agents.len(), status.reason.as_str()) {
+                (0, "") => "waits for an agent".to_owned(),
+                (0, reason) => format!("not read: {reason}"),
+                (few, reason) => {
+                    let wanted = self.spec.receivers;
+                    let mut text = match few {
+                        1 => format!("read by agent {}", status.agents[0]),
+                        _ => format!("read by agents {}", readers(&status.agents)),
+                    };
+                    if few < wanted as usize {
+                        text.push_str(&format!("; {few} of {wanted} receivers"));
+                        if !reason.is_empty() {
+                            text.push_str(&format!(": {reason}"));
+                        }
+                    }
+                    text
+                }
             },
         ));
         let state = &status.state;
@@ -87,6 +100,12 @@ impl Show for Queue {
     fn document(&self) -> Value {
         queue_document(&self.name, &self.spec)
     }
+}
+
+/// Who receives; an agent that is several receivers is named as often.
+fn readers(agents: &[Name]) -> String {
+    let names: Vec<&str> = agents.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
 /// The longest lag of a job's destinations, in a word.
@@ -196,7 +215,11 @@ mod tests {
         let received = Timestamp::from_micros(1_800_000_000_000_000);
         let mut queue = Queue {
             name: "q".parse().unwrap(),
-            spec: QueueSpec { url: "https://sqs/1/q".into(), endpoint: "usw2".parse().unwrap() },
+            spec: QueueSpec {
+                url: "https://sqs/1/q".into(),
+                endpoint: "usw2".parse().unwrap(),
+                receivers: 1,
+            },
             etag: String::new(),
             created: received,
             updated: received,
@@ -219,6 +242,19 @@ mod tests {
             last_unreadable: vec![unreadable],
             ..QueueStatus::default()
         });
+        let status = queue.status.as_mut().unwrap();
+        let reason = std::mem::take(&mut status.reason);
+        status.agents = vec!["us-1".parse().unwrap()];
+        assert!(text(queue.details()).contains("state: read by agent us-1\n"));
+        queue.spec.receivers = 3;
+        queue.status.as_mut().unwrap().agents.push("cn-1".parse().unwrap());
+        assert_eq!(queue.row()[2], "us-1, cn-1");
+        let told = text(queue.details());
+        assert!(told.contains("state: read by agents us-1, cn-1; 2 of 3 receivers\n"), "{told}");
+        queue.status.as_mut().unwrap().reason = reason;
+        let told = text(queue.details());
+        assert!(told.contains("2 of 3 receivers: AccessDenied: ReceiveMessage: no\n"), "{told}");
+        queue.status.as_mut().unwrap().agents.clear();
         let told = text(queue.details());
         for part in [
             "state: not read: AccessDenied: ReceiveMessage: no\n",

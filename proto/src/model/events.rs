@@ -152,11 +152,11 @@ pub struct Gap {
 /// How it stands with receiving from a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueStatus {
-    /// The agent that receives from it.
-    pub agent: Option<Name>,
-    /// Why nothing is received, for a person; may be empty.
+    /// The agents that receive from it, one for each receiver.
+    pub agents: Vec<Name>,
+    /// Why fewer receive from it than should, for a person; may be empty.
     pub reason: String,
-    /// When the agent told of it last.
+    /// When one of them told of it last.
     pub told: Option<Timestamp>,
     /// How the queue stood then.
     pub state: QueueState,

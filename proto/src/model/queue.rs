@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Name, QueueStatus, Timestamp};
 
+/// Most receivers of a queue. A receiver waits for an answer before it asks again, ten messages at a time; sixteen bring some
+/// thousands of messages a second, more than a server takes.
+pub const MAX_RECEIVERS_PER_QUEUE: u32 = 16;
+
 /// An SQS queue of S3 events, as the store knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -28,4 +32,12 @@ pub struct QueueSpec {
     pub url: String,
     /// The endpoint whose region and credential read it.
     pub endpoint: Name,
+    /// How many receive from it at the same time; 1 to [`MAX_RECEIVERS_PER_QUEUE`].
+    #[serde(default = "one")]
+    pub receivers: u32,
+}
+
+/// What was stored before there could be several has one.
+const fn one() -> u32 {
+    1
 }

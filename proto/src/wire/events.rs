@@ -13,7 +13,10 @@ pub(super) fn watch(watch: agent_pb::Watch) -> Result<Watch, Invalid> {
     let agent_pb::Watch { assignment_id, epoch, queue, url, endpoint, settings } = watch;
     let mut problems = Problems::default();
     let queue = problems.name("queue", &queue);
-    let spec = problems.name("endpoint", &endpoint).map(|endpoint| QueueSpec { url, endpoint });
+    let spec = problems.name("endpoint", &endpoint).map(|endpoint| {
+        // An agent does the work of one of them.
+        QueueSpec { url, endpoint, receivers: 1 }
+    });
     let settings = endpoint::spec(settings.unwrap_or_default(), "settings", &mut problems);
     problems.finish(queue.zip(spec).map(|(queue, spec)| Watch {
         held: Held { id: assignment_id, epoch },
@@ -24,7 +27,8 @@ pub(super) fn watch(watch: agent_pb::Watch) -> Result<Watch, Invalid> {
 }
 
 pub(super) fn watch_to(watch: Watch) -> agent_pb::Watch {
-    let Watch { held, queue, spec: QueueSpec { url, endpoint }, endpoint: settings } = watch;
+    let Watch { held, queue, spec: QueueSpec { url, endpoint, receivers: _ }, endpoint: settings } =
+        watch;
     agent_pb::Watch {
         assignment_id: held.id,
         epoch: held.epoch,

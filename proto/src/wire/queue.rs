@@ -3,8 +3,8 @@
 use tonic::transport::Uri;
 
 use super::problems::quoted;
-use super::{Problems, names, status, time_to};
-use crate::model::{Invalid, Queue, QueueSpec};
+use super::{Problems, int32, names, status, time_to};
+use crate::model::{Invalid, MAX_RECEIVERS_PER_QUEUE, Queue, QueueSpec};
 use crate::pb::v1 as pb;
 
 /// A queue's settings from a request; what is output only is ignored.
@@ -42,7 +42,14 @@ pub fn queue_from(queue: pb::Queue) -> Result<Queue, Invalid> {
 /// A queue for the wire.
 #[must_use]
 pub fn queue_to(queue: Queue) -> pb::Queue {
-    let Queue { name, spec: QueueSpec { url, endpoint }, etag, created, updated, status } = queue;
+    let Queue {
+        name,
+        spec: QueueSpec { url, endpoint, receivers },
+        etag,
+        created,
+        updated,
+        status,
+    } = queue;
     pb::Queue {
         name: names::format_queue(&name),
         url,
@@ -51,17 +58,30 @@ pub fn queue_to(queue: Queue) -> pb::Queue {
         create_time: time_to(created),
         update_time: time_to(updated),
         status: status.map(status::queue_status_to),
+        receivers: int32(receivers),
     }
 }
 
 fn spec(queue: &pb::Queue, problems: &mut Problems) -> Option<QueueSpec> {
-    let pb::Queue { name: _, url, endpoint, etag: _, create_time: _, update_time: _, status: _ } =
-        queue;
+    let pb::Queue {
+        name: _,
+        url,
+        endpoint,
+        etag: _,
+        create_time: _,
+        update_time: _,
+        status: _,
+        receivers,
+    } = queue;
     if let Some(problem) = url_problem(url) {
         problems.add("url", problem);
     }
+    let receivers = problems.small_count("receivers", *receivers).max(1);
+    if receivers > MAX_RECEIVERS_PER_QUEUE {
+        problems.add("receivers", format!("is {receivers}; at most {MAX_RECEIVERS_PER_QUEUE}"));
+    }
     let endpoint = problems.name("endpoint", endpoint)?;
-    Some(QueueSpec { url: url.clone(), endpoint })
+    Some(QueueSpec { url: url.clone(), endpoint, receivers })
 }
 
 /// What is wrong with a queue's URL, if anything. A URL with a user in it is not said back: it may hold a password.

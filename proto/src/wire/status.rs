@@ -113,7 +113,7 @@ fn dirty_to(dirty: Dirty) -> pb::DirtyKeys {
 
 pub(super) fn queue_status(status: pb::QueueStatus) -> Result<QueueStatus, Invalid> {
     let pb::QueueStatus {
-        agent,
+        agents,
         reason,
         tell_time,
         state,
@@ -125,10 +125,12 @@ pub(super) fn queue_status(status: pb::QueueStatus) -> Result<QueueStatus, Inval
         last_unreadable,
     } = status;
     let mut problems = Problems::default();
-    let agent =
-        (!agent.is_empty()).then(|| problems.part("agent", names::agent_name(&agent))).flatten();
+    let agents = agents.iter().enumerate().filter_map(|(index, agent)| {
+        problems.part(&format!("agents[{index}]"), names::agent_name(agent))
+    });
+    let agents = agents.collect();
     let status = QueueStatus {
-        agent,
+        agents,
         reason,
         told: problems.time("tell_time", tell_time),
         state: events::state_in("state", state.unwrap_or_default(), &mut problems),
@@ -150,7 +152,7 @@ pub(super) fn queue_status(status: pb::QueueStatus) -> Result<QueueStatus, Inval
 
 pub(super) fn queue_status_to(status: QueueStatus) -> pb::QueueStatus {
     let QueueStatus {
-        agent,
+        agents,
         reason,
         told,
         state,
@@ -162,7 +164,7 @@ pub(super) fn queue_status_to(status: QueueStatus) -> pb::QueueStatus {
         last_unreadable,
     } = status;
     pb::QueueStatus {
-        agent: agent.map(|agent| names::format_agent(&agent)).unwrap_or_default(),
+        agents: agents.iter().map(names::format_agent).collect(),
         reason,
         tell_time: told.and_then(time_to),
         state: Some(events::state_to(state)),

@@ -84,6 +84,10 @@ fn queues() {
         assert!(wire::queue_spec(queue(url, "usw2")).is_ok(), "{url}");
     }
     refused(wire::queue_spec(queue("", "")), &["url: is missing", "endpoint: is missing"]);
+    let receivers = |receivers| pb::Queue { receivers, ..queue("https://sqs/1/q", "usw2") };
+    refused(wire::queue_spec(receivers(17)), &["receivers: is 17; at most 16"]);
+    refused(wire::queue_spec(receivers(-1)), &["receivers: -1 is negative"]);
+    assert_eq!(wire::queue_spec(receivers(0)).map(|spec| spec.receivers), Ok(1), "not said");
     let invalid = wire::queue_spec(queue("https://me:pass@sqs/1/q", "usw2")).unwrap_err();
     assert!(!invalid.to_string().contains("pass"), "{invalid}");
 }

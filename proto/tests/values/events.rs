@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use s3sync_proto::model::{
-    Dirty, EventBatch, EventKind, Following, Gap, News, ObjectEvent, Queue, QueueSpec, QueueState,
-    QueueStatus, UnreadableMessage, Watch,
+    Dirty, EventBatch, EventKind, Following, Gap, MAX_RECEIVERS_PER_QUEUE, News, ObjectEvent,
+    Queue, QueueSpec, QueueState, QueueStatus, UnreadableMessage, Watch,
 };
 
 use super::job::location;
@@ -16,7 +16,7 @@ pub(super) fn watch() -> impl Strategy<Value = Watch> {
         |(held, queue, url, endpoint, settings)| Watch {
             held,
             queue,
-            spec: QueueSpec { url, endpoint },
+            spec: QueueSpec { url, endpoint, receivers: 1 },
             endpoint: settings,
         },
     )
@@ -112,11 +112,11 @@ pub(super) fn following() -> impl Strategy<Value = Following> {
 
 fn queue_status() -> impl Strategy<Value = QueueStatus> {
     let counts = proptest::array::uniform5(COUNTS);
-    (of(name()), text(), of(time()), state(), counts, vec(unreadable(), 0..3)).prop_map(
-        |(agent, reason, told, state, counts, last_unreadable)| {
+    (vec(name(), 0..3), text(), of(time()), state(), counts, vec(unreadable(), 0..3)).prop_map(
+        |(agents, reason, told, state, counts, last_unreadable)| {
             let [messages, events, ignored, unmatched, unreadable] = counts;
             QueueStatus {
-                agent,
+                agents,
                 reason,
                 told,
                 state,
@@ -133,14 +133,13 @@ fn queue_status() -> impl Strategy<Value = QueueStatus> {
 
 pub(crate) fn queue() -> impl Strategy<Value = Queue> {
     let url = "https://[a-z.]{1,20}[a-z]/[0-9]{12}/[a-z]{1,9}";
-    (name(), url, name(), text(), time(), time(), of(queue_status())).prop_map(
-        |(name, url, endpoint, etag, created, updated, status)| Queue {
+    (name(), url, name(), 1..=MAX_RECEIVERS_PER_QUEUE, text(), time(), time(), of(queue_status()))
+        .prop_map(|(name, url, endpoint, receivers, etag, created, updated, status)| Queue {
             name,
-            spec: QueueSpec { url, endpoint },
+            spec: QueueSpec { url, endpoint, receivers },
             etag,
             created,
             updated,
             status,
-        },
-    )
+        })
 }

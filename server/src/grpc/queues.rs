@@ -139,8 +139,9 @@ impl Merge for pb::Queue {
                 "*" => return Ok(new),
                 "url" => self.url.clone_from(&new.url),
                 "endpoint" => self.endpoint.clone_from(&new.endpoint),
+                "receivers" => self.receivers = new.receivers,
                 other => {
-                    let text = format!("{other:?} cannot be changed; use url, endpoint");
+                    let text = format!("{other:?} cannot be changed; use url, endpoint, receivers");
                     return Err(Invalid::one("update_mask", text));
                 }
             }

@@ -143,15 +143,34 @@ fn receiving(read: &Read) -> ProbeCheck {
         );
         return told(CheckState::Unknown, detail);
     };
-    match (&status.agent, status.reason.as_str(), status.told) {
-        (_, reason, _) if !reason.is_empty() => told(CheckState::Failed, reason.to_owned()),
-        (Some(agent), _, Some(_)) => told(CheckState::Ok, format!("{agent} receives from it")),
-        (Some(agent), _, None) => {
-            let detail = format!("{agent} has begun to, and has not told of it yet; ask again");
+    let (agents, few) = receivers(&status.agents, read.spec.receivers);
+    match (status.agents.is_empty(), status.reason.as_str(), status.told) {
+        (true, "", _) => {
+            told(CheckState::Unknown, "no agent has begun to yet; ask again".to_owned())
+        }
+        (true, reason, _) => told(CheckState::Failed, reason.to_owned()),
+        (false, .., None) => {
+            let detail = format!("{agents}, and nothing was told of it yet; ask again");
             told(CheckState::Unknown, detail)
         }
-        (None, ..) => told(CheckState::Unknown, "no agent has begun to yet; ask again".to_owned()),
+        (false, reason, Some(_)) if few => {
+            let reason = if reason.is_empty() { "they wait for an agent" } else { reason };
+            told(CheckState::Warning, format!("{agents}: {reason}"))
+        }
+        (false, ..) => told(CheckState::Ok, agents),
     }
+}
+
+/// Who receives, for a person, and whether that is fewer than should.
+fn receivers(agents: &[Name], wanted: u32) -> (String, bool) {
+    let names: Vec<&str> = agents.iter().map(Name::as_str).collect();
+    let few = names.len() < wanted as usize;
+    let text = match names.as_slice() {
+        [one] => format!("{one} receives from it"),
+        all => format!("{} receive from it", all.join(", ")),
+    };
+    let text = if few { format!("{text}, {} of {wanted} receivers", names.len()) } else { text };
+    (text, few)
 }
 
 fn attribute_checks(

@@ -18,6 +18,7 @@ mod figures;
 mod history;
 mod keep;
 mod pause;
+mod receivers;
 mod retry;
 mod runs;
 mod schedules;
@@ -125,6 +126,11 @@ const CASES: &[Case] = &[
     ("a queue is received from by one session", |b| Box::pin(events::leased_once(b))),
     ("a queue goes to others when its holder dies or it changes", |b| Box::pin(events::moves(b))),
     ("a queue that fails is tried again with pauses", |b| Box::pin(events::errors(b))),
+    ("receivers of a queue are leased each by itself", |b| Box::pin(receivers::each_by_itself(b))),
+    ("receivers come and go with the queue's settings", |b| Box::pin(receivers::more_and_fewer(b))),
+    ("what receivers of a queue tell is seen together", |b| Box::pin(receivers::together(b))),
+    ("a receiver that fails leaves the others alone", |b| Box::pin(receivers::failing(b))),
+    ("a change is as old as its oldest event", |b| Box::pin(receivers::oldest(b))),
     ("events mark keys, and each look clears what it has seen", |b| Box::pin(events::marks(b))),
     ("events and a scan go on beside each other", |b| Box::pin(events::beside_a_scan(b))),
     ("keys that fail are put off and keep no others waiting", |b| Box::pin(events::put_off(b))),

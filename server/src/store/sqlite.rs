@@ -18,6 +18,7 @@ mod open;
 mod paces;
 mod pause;
 mod reaps;
+mod receivers;
 mod reckon;
 mod report;
 mod row;
@@ -398,11 +399,11 @@ impl Store for Sqlite {
         grants: Vec<Grant>,
         now: Timestamp,
     ) -> Result<Vec<(SessionId, Watch)>, Error> {
-        self.write(move |db| watches::lease(db, &grants, now)).await
+        self.write(move |db| receivers::lease(db, &grants, now)).await
     }
 
     async fn explain_watches(&self, reasons: Vec<(Name, String)>) -> Result<(), Error> {
-        self.write(move |db| watches::explain(db, &reasons)).await
+        self.write(move |db| receivers::explain(db, &reasons)).await
     }
 
     async fn take_events(&self, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error> {

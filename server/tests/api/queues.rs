@@ -8,6 +8,7 @@ fn queue(endpoint: &str) -> QueueSpec {
     QueueSpec {
         url: "https://sqs.us-west-2.amazonaws.com/123456789012/events".into(),
         endpoint: name(endpoint),
+        receivers: 1,
     }
 }
 

@@ -19,7 +19,7 @@ async fn watching(world: &mut World, conn: &mut Conn) -> Watching {
     let watch = Watch {
         held: WATCH,
         queue: name("q"),
-        spec: QueueSpec { url: "https://sqs/1/q".into(), endpoint: name("usw2") },
+        spec: QueueSpec { url: "https://sqs/1/q".into(), endpoint: name("usw2"), receivers: 1 },
         endpoint: Default::default(),
     };
     conn.send(ToAgent::Watch(Box::new(watch.clone()))).await;

@@ -118,6 +118,7 @@ fn queues() {
         spec: QueueSpec {
             url: "https://sqs.us-west-2.amazonaws.com/123456789012/media-events".into(),
             endpoint: "usw2".parse().unwrap(),
+            receivers: 1,
         },
         status: None,
         etag: "e".into(),

@@ -38,6 +38,7 @@ async fn deserted() -> Context {
     let events = QueueSpec {
         url: "https://sqs.us-west-2.amazonaws.com/123456789012/events".into(),
         endpoint: name("usw2"),
+        receivers: 1,
     };
     editor.put_queue(&name("events"), events, Precondition::Absent, options(), now).await.unwrap();
     let place = |bucket: &str| Location {

@@ -303,7 +303,11 @@ fn a_prefix_without_a_slash_is_a_warning() {
 fn an_endpoint_in_use_names_its_users() {
     let mut catalogue = catalogue();
     add(&mut catalogue, "one", job("usw2:a/", &["cnn1:b/"]));
-    let queue = QueueSpec { url: "https://sqs/1/q".into(), endpoint: "cnn1".parse().unwrap() };
+    let queue = QueueSpec {
+        url: "https://sqs/1/q".into(),
+        endpoint: "cnn1".parse().unwrap(),
+        receivers: 1,
+    };
     let name: Name = "q".parse().unwrap();
     let time = Timestamp::default();
     let queue = Queue {

@@ -73,14 +73,14 @@ fn good() -> Read {
     mirror.deletes.mode = DeleteMode::Mirror;
     Read {
         queue: name("media-events"),
-        spec: QueueSpec { url: URL.to_owned(), endpoint: name("usw2") },
+        spec: QueueSpec { url: URL.to_owned(), endpoint: name("usw2"), receivers: 1 },
         endpoint: in_region("us-west-2"),
         found: Ok((
             name("us-1"),
             QueueSetup { attributes: Ok(attributes), deleting: None, hiding: None },
         )),
         receiving: Some(QueueStatus {
-            agent: Some(name("us-1")),
+            agents: vec![name("us-1")],
             told: Some(s3sync_proto::model::Timestamp::default()),
             ..QueueStatus::default()
         }),
@@ -272,6 +272,7 @@ fn in_china_names_are_those_of_china() {
     };
     china.found.as_mut().unwrap().1 =
         QueueSetup { attributes: Err(denied()), deleting: Some(denied()), hiding: None };
+    china.receiving.as_mut().unwrap().agents.clear();
     china.receiving.as_mut().unwrap().reason = "AccessDenied: ReceiveMessage: no".to_owned();
     china.told().all.clear();
     says(
@@ -562,7 +563,7 @@ fn each_thing_that_is_not_in_order_is_named() {
         16
           Unknown queue media-events receiving: no job names the queue, so nothing is received; add `events: { queue: media-events }` to a job
         17
-          Unknown queue media-events receiving: us-1 has begun to, and has not told of it yet; ask again
+          Unknown queue media-events receiving: us-1 receives from it, and nothing was told of it yet; ask again
         18
           Failed queue media-events reachable: no agent is connected
           Unknown bucket srcbucket may send: the queue's policy could not be read; it must let s3.amazonaws.com for srcbucket send

@@ -47,7 +47,8 @@ pub(super) async fn round_trip(mut bench: Bench) {
 }
 
 pub(super) async fn queues(bench: Bench) {
-    let spec = QueueSpec { url: "https://sqs/1/events".into(), endpoint: name("usw2") };
+    let spec =
+        QueueSpec { url: "https://sqs/1/events".into(), endpoint: name("usw2"), receivers: 1 };
     let put =
         |spec: &QueueSpec| CatalogueChange::PutQueue { name: name("events"), spec: spec.clone() };
     bench.change(put(&spec)).await.unwrap();

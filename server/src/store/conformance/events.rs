@@ -22,7 +22,7 @@ async fn put(bench: &Bench, job: &str, spec: JobSpec) {
 }
 
 async fn put_queue(bench: &Bench, url: &str) {
-    let spec = QueueSpec { url: url.into(), endpoint: name("usw2") };
+    let spec = QueueSpec { url: url.into(), endpoint: name("usw2"), receivers: 1 };
     bench.change(CatalogueChange::PutQueue { name: name("q"), spec }).await.unwrap();
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn leased_once(bench: Bench) {
     assert_eq!(watch(&bench, session).await, None, "it is leased");
     // It takes none of the capacity, and is confirmed as assignments are.
     let snapshot = bench.store.snapshot(0, bench.now).await.unwrap();
-    assert_eq!((snapshot.sessions[0].held, snapshot.watching[&session]), (0, 1));
+    assert_eq!((snapshot.sessions[0].held, snapshot.watching[0].1), (0, session));
     let held = bench.renew(session, stating(1, 0, vec![first.held])).await.unwrap();
     assert_eq!(held, [first.held]);
     // Another lease of it makes the one before stale.
@@ -448,7 +448,7 @@ pub(super) async fn told(mut bench: Bench) {
     let batch = EventBatch { sequence: 2, held: watch.held, news };
     assert_eq!(bench.store.take_events(batch, bench.now).await.unwrap(), Verdict::Applied);
     let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
-    assert_eq!((status.agent, status.told), (Some(name("a")), Some(bench.now)));
+    assert_eq!((&*status.agents, status.told), (&[name("a")][..], Some(bench.now)));
     assert_eq!((status.state, status.messages), (state, 6));
     assert_eq!((status.events, status.unmatched, status.ignored), (3, 1, 1));
     assert_eq!((status.unreadable, status.last_unreadable.len()), (12, 10));

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use s3sync_proto::model::{Counters, EventBatch, News, Outcome, QueueState, Verdict};
+use s3sync_proto::model::{Counters, EventBatch, News, Outcome, QueueSpec, QueueState, Verdict};
 
 use super::bench::{Bench, TTL, destination, failure, job, key, name, report};
 use super::events::{event, following, tell_all};
-use crate::store::{CatalogueChange, DestinationFigures, Figures, RangeState};
+use crate::store::{CatalogueChange, DestinationFigures, Figures, Grant, RangeState};
 
 async fn figures(bench: &Bench) -> Figures {
     bench.store.figures().await.unwrap()
@@ -160,4 +160,23 @@ pub(super) async fn lag_with_events(mut bench: Bench) {
     assert_eq!(of(&bench, TARGET).await.in_step.max(marked), marked);
     let queue = &figures(&bench).await.queues[0];
     assert_eq!((queue.received, queue.state.waiting, queue.messages), (true, 5, 1));
+    // A second receiver: what it has received may be older than what the first tells.
+    let (url, endpoint) = ("https://sqs/1/q".to_owned(), name("usw2"));
+    let spec = QueueSpec { url, endpoint, receivers: 2 };
+    bench.change(CatalogueChange::PutQueue { name: name("q"), spec }).await.unwrap();
+    tell(&bench, QueueState::default()).await;
+    let together = bench.now;
+    let held = bench.store.snapshot(0, bench.now).await.unwrap().watches[0].held;
+    let leased = bench.store.lease_watches(vec![Grant { held, session }], bench.now).await.unwrap();
+    let behind = async |bench: &Bench| {
+        let one = (of(bench, TARGET).await, of(bench, "usw2:near/to/").await);
+        one.0.in_step.max(one.1.in_step)
+    };
+    bench.pass(Duration::from_secs(50));
+    tell(&bench, QueueState::default()).await;
+    assert_eq!(behind(&bench).await, together, "the second has not told anything since");
+    let news = News { state: Some(QueueState::default()), ..News::default() };
+    let batch = EventBatch { sequence: 1, held: leased[0].1.held, news };
+    bench.store.take_events(batch, bench.now).await.unwrap();
+    assert_eq!(behind(&bench).await, bench.now);
 }

@@ -8,7 +8,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{int, json, name, parse, time, uint};
-use super::{events, figures, runs, schedules, watches};
+use super::{events, figures, receivers, runs, schedules, watches};
 use crate::store::{Applied, Catalogue, CatalogueChange, Error, REQUEST_ID_TTL, RequestKey};
 
 pub(super) fn all(db: &Connection) -> Result<Catalogue, Error> {
@@ -132,7 +132,7 @@ pub(super) fn change(
                  ON CONFLICT (name) DO UPDATE SET spec = ?2, etag = ?3, updated = ?4",
                 params![name.as_str(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
-            watches::endpoint_moved(db, &name)?;
+            receivers::endpoint_moved(db, &name)?;
         }
         CatalogueChange::DeleteEndpoint { name } => {
             if db.execute("DELETE FROM endpoints WHERE name = ?1", [name.as_str()])? == 0 {
@@ -141,12 +141,21 @@ pub(super) fn change(
             db.execute("DELETE FROM bucket_facts WHERE endpoint = ?1", [name.as_str()])?;
         }
         CatalogueChange::PutQueue { name, spec } => {
+            let sql = "SELECT spec FROM queues WHERE name = ?1";
+            let before: Option<String> =
+                db.query_row(sql, [name.as_str()], |row| row.get(0)).optional()?;
             db.execute(
                 "INSERT INTO queues (name, spec, etag, created, updated) VALUES (?1, ?2, ?3, ?4, ?4)
                  ON CONFLICT (name) DO UPDATE SET spec = ?2, etag = ?3, updated = ?4",
                 params![name.as_str(), json(&spec)?, new_etag(), now.as_micros()],
             )?;
-            watches::moved(db, &name)?;
+            let before: Option<QueueSpec> = before.as_deref().map(parse).transpose()?;
+            let reached = |spec: &QueueSpec| (spec.url.clone(), spec.endpoint.clone());
+            // Another number of receivers interrupts none that stays.
+            if before.is_some_and(|before| reached(&before) != reached(&spec)) {
+                receivers::moved(db, &name)?;
+            }
+            watches::arm(db)?;
         }
         CatalogueChange::DeleteQueue { name } => {
             if db.execute("DELETE FROM queues WHERE name = ?1", [name.as_str()])? == 0 {

@@ -16,7 +16,7 @@ use s3sync_proto::status::reason;
 use super::paces::{self, What};
 use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
-use super::{deletes, event_deletes, gaps, keys, runs};
+use super::{deletes, event_deletes, gaps, keys, receivers, runs};
 use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning};
 use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
 
@@ -121,8 +121,8 @@ fn query(db: &Connection, sql: &str, argument: &Name) -> Result<Vec<Follower>, E
 
 /// Takes what is told of a queue.
 pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error> {
-    let Some(queue) = watches::queue_of(db, batch.held)? else { return Ok(Verdict::Stale) };
-    let news = batch.news;
+    let Some(queue) = receivers::queue_of(db, batch.held)? else { return Ok(Verdict::Stale) };
+    let news = &batch.news;
     if let Some(why) = watches::silence(db, &queue, now)? {
         for follower in followers(db, &queue)? {
             gaps::open(db, &follower.job, &why, now)?;
@@ -132,12 +132,12 @@ pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result
     for follower in followers(db, &queue)? {
         // It was checked when the job was put.
         let Ok(listener) = Listener::new(&follower.spec) else { continue };
-        listen(db, &follower, &listener, &news, &mut heard, now)?;
+        listen(db, &follower, &listener, news, &mut heard, now)?;
     }
     let events = heard.iter().filter(|heard| **heard).count() as u64;
     let unmatched = heard.len() as u64 - events;
     watches::keep_unreadable(db, &queue, &news.unreadable, now)?;
-    watches::told(db, &queue, &news, &Tally { events, unmatched }, now)?;
+    watches::told(db, &queue, &batch, &Tally { events, unmatched }, now)?;
     Ok(Verdict::Applied)
 }
 
@@ -229,7 +229,8 @@ fn mark(
         "INSERT INTO pending_keys (pool, key, first, latest, not_before, sequencer, traceparent)
          VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6)
          ON CONFLICT (pool, key) DO UPDATE
-         SET generation = generation + 1, latest = ?3, sequencer = ?5, traceparent = ?6,
+         SET generation = generation + 1, latest = MAX(latest, ?3), sequencer = ?5, traceparent = ?6,
+             first = CASE WHEN work IS NULL THEN MIN(first, ?3) ELSE first END,
              gone = CASE WHEN work IS NULL THEN 0 ELSE gone END,
              not_before = CASE WHEN work IS NULL AND gone <> 0 THEN ?4 ELSE not_before END
          RETURNING generation",

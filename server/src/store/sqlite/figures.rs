@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{Counters, JobSpec, Name, RunState, Timestamp};
 
 use super::row::{DONE, GIVEN_UP, LEASED, READY, json, name, parse, uint, word};
-use super::{gaps, lease, runs, watches};
+use super::{gaps, lease, receivers, runs, watches};
 use crate::store::{DestinationFigures, Error, Figures, JobFigures, QueueFigures, RangeState};
 
 /// The row of a destination of a job, from its first run on.
@@ -203,12 +203,12 @@ fn told(db: &Connection, job: &Name, spec: &JobSpec) -> Result<Told, Error> {
     let since: i64 = db
         .prepare_cached("SELECT since FROM job_events WHERE job = ?1")?
         .query_row([job.as_str()], |row| row.get(0))?;
+    let all_told = receivers::all_told(db, queue)?;
     let queue = watches::status(db, queue)?;
     // What waits in the queue was not told of. When it was sent is known of what was received last only.
-    let received = queue.filter(|queue| queue.agent.is_some()).and_then(|queue| {
-        let told = queue.told?;
+    let received = queue.zip(all_told).map(|(queue, told)| {
         let waiting = queue.state.oldest_sent.filter(|_| queue.state.waiting > 0);
-        Some(waiting.map_or(told, |sent| sent.min(told)))
+        waiting.map_or(told, |sent| sent.min(told))
     });
     let received = received.filter(|_| following.gap.is_none());
     let mut told = Told::default();
@@ -294,7 +294,7 @@ fn queues(db: &Connection) -> Result<Vec<QueueFigures>, Error> {
         let Some(status) = watches::status(db, &queue)? else { continue };
         all.push(QueueFigures {
             queue,
-            received: status.agent.is_some(),
+            received: !status.agents.is_empty(),
             state: status.state,
             messages: status.messages,
             events: [

@@ -16,7 +16,7 @@ use super::row::{
     word,
 };
 use super::suspects::{CAREFUL, LOST_TOGETHER};
-use super::{deletes, keys, runs, sessions, watches};
+use super::{deletes, keys, receivers, runs, sessions};
 use crate::plan::needs;
 use crate::store::{
     Error, Grant, LeasedView, RangeView, SessionId, SessionView, Snapshot, WorkKind,
@@ -45,8 +45,8 @@ pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Sn
         sessions: sessions_of(db)?,
         ready: ready(db, limit, now, &mut specs)?,
         leased: leased(db, now, &mut specs)?,
-        watches: watches::ready(db, now)?,
-        watching: watches::watching(db)?,
+        watches: receivers::ready(db, now)?,
+        watching: receivers::watching(db, now)?,
     })
 }
 

@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0120_reports.sql"),
     include_str!("../../../migrations/0140_left_uploads.sql"),
     include_str!("../../../migrations/0145_paces.sql"),
+    include_str!("../../../migrations/0150_receivers.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -212,5 +213,42 @@ fn prepare(db: &Connection) -> Result<String, OpenError> {
             db.execute("INSERT INTO meta (id, incarnation) VALUES (1, ?1)", params![incarnation])?;
             Ok(incarnation)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_received_from_a_queue_before_there_were_several_goes_on() {
+        let db = Connection::open_in_memory().unwrap();
+        let receivers = "migrations/0150_receivers.sql";
+        let text = std::fs::read_to_string(receivers).unwrap();
+        let before = MIGRATIONS.iter().position(|migration| *migration == text).unwrap();
+        for migration in &MIGRATIONS[..before] {
+            db.execute_batch(migration).unwrap();
+        }
+        db.execute_batch(
+            "INSERT INTO watches (queue, state, epoch, session, told, messages) VALUES ('q', 1, 7, 3, 50, 9);
+             INSERT INTO watches (queue) VALUES ('new');",
+        )
+        .unwrap();
+        for migration in &MIGRATIONS[before..] {
+            db.execute_batch(migration).unwrap();
+        }
+        let sql = "SELECT receivers.id, epoch, session, receivers.told, messages
+                   FROM receivers JOIN watches ON watches.queue = receivers.queue WHERE state = 1";
+        let found = db.query_row(sql, [], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        });
+        let first: i64 = (1 << 52) + 1;
+        assert_eq!(found, Ok((first, 7, 3, 50, 9)));
+        let sql = "INSERT INTO receivers (queue) VALUES ('q') RETURNING id";
+        let next = db.query_row(sql, [], |row| row.get::<_, i64>(0));
+        assert_eq!(next, Ok(first + 2), "no number is used again");
+        let empty = Connection::open_in_memory().unwrap();
+        MIGRATIONS.iter().for_each(|migration| empty.execute_batch(migration).unwrap());
+        assert_eq!(empty.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(first));
     }
 }

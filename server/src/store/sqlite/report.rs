@@ -9,7 +9,7 @@ use super::row::{
     DONE, LetGo, RangeRow, blob, int, json, let_go, parse, range, touch_run, uint32, word,
 };
 use super::{
-    deletes, event_deletes, events, figures, keys, pause, reaps, reckon, runs, suspects, watches,
+    deletes, event_deletes, events, figures, keys, pause, reaps, receivers, reckon, runs, suspects,
 };
 use crate::plan::{AfterError, after_error, fails_on_keys, fails_on_work};
 use crate::store::{Error, MAX_FAILURES_PER_RUN};
@@ -19,8 +19,8 @@ pub(super) fn apply(
     mut report: WorkReport,
     now: Timestamp,
 ) -> Result<Verdict, Error> {
-    if watches::is_watch(report.held) {
-        return watches::report(db, &report, now);
+    if receivers::is_watch(report.held) {
+        return receivers::report(db, &report, now);
     }
     let Some(row) = range(db, report.held.id)?.filter(|row| row.is_current(report.held.epoch))
     else {

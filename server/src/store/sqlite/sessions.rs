@@ -6,7 +6,7 @@ use s3sync_proto::model::{Agent, AgentState, Held, State, Timestamp};
 use super::row::{
     LEASED, LetGo, READY, int, json, let_go, name, parse, time, touch_run, uint, uint32,
 };
-use super::{reaps, runs, suspects, watches};
+use super::{reaps, receivers, runs, suspects};
 use crate::store::{Error, OpenSession, Opened, SessionId};
 
 pub(super) fn agents(db: &Connection) -> Result<Vec<Agent>, Error> {
@@ -92,8 +92,8 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
     // What the agent holds and nobody has taken since is its own again, also after an expiry.
     let earlier = before.as_ref().map(|(id, _)| id);
     for held in &hello.held {
-        if watches::is_watch(*held) {
-            watches::resume(db, *held, session, earlier)?;
+        if receivers::is_watch(*held) {
+            receivers::resume(db, *held, session, earlier)?;
             continue;
         }
         let run: Option<i64> = db
@@ -131,7 +131,7 @@ fn held_by(db: &Connection, session: i64) -> Result<Vec<Held>, Error> {
         Ok(Held { id: uint(row.get("id")?), epoch: uint(row.get("epoch")?) })
     })?;
     let mut held: Vec<Held> = rows.collect::<Result<_, _>>()?;
-    held.extend(watches::held_by(db, session)?);
+    held.extend(receivers::held_by(db, session)?);
     Ok(held)
 }
 
@@ -151,7 +151,7 @@ fn release(db: &Connection, session: i64, how: LetGo, now: Timestamp) -> Result<
         touch_run(db, run)?;
         runs::settle(db, run, now)?;
     }
-    watches::release(db, session)
+    receivers::release(db, session)
 }
 
 pub(super) fn renew(
@@ -189,7 +189,7 @@ pub(super) fn renew(
         touch_run(db, run)?;
         runs::settle(db, run, now)?;
     }
-    watches::unheld(db, id, state.last_lease, &state.held)?;
+    receivers::unheld(db, id, state.last_lease, &state.held)?;
     held_by(db, id)
 }
 

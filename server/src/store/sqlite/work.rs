@@ -6,7 +6,7 @@ use s3sync_proto::model::{
 };
 
 use super::row::{LEASED, LetGo, blob, json, let_go, parse, range, ranges_of, touch_run};
-use super::{reckon, runs, watches};
+use super::{receivers, reckon, runs};
 use crate::plan::REFUSAL_PAUSE;
 use crate::store::{Error, MAX_RANGES_PER_DESTINATION};
 
@@ -17,8 +17,8 @@ pub(super) fn refuse(
     error: &WorkError,
     now: Timestamp,
 ) -> Result<Verdict, Error> {
-    if watches::is_watch(held) {
-        return watches::refuse(db, held, agent, error, now);
+    if receivers::is_watch(held) {
+        return receivers::refuse(db, held, agent, error, now);
     }
     let Some(row) =
         range(db, held.id)?.filter(|row| row.is_current(held.epoch) && row.state == LEASED)

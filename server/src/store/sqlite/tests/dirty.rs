@@ -33,7 +33,7 @@ async fn following() -> (Sqlite, Held) {
         limits: Default::default(),
         paused: false,
     };
-    let queue = QueueSpec { url: "https://sqs/1/q".into(), endpoint: name("usw2") };
+    let queue = QueueSpec { url: "https://sqs/1/q".into(), endpoint: name("usw2"), receivers: 1 };
     for change in [
         CatalogueChange::PutQueue { name: name("q"), spec: queue },
         CatalogueChange::PutJob { name: name("media"), spec: Box::new(spec) },
