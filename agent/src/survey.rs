@@ -22,7 +22,7 @@ use crate::copy::plan::{Fate, Planned, plan};
 use crate::s3::read_only::ReadOnly;
 use crate::scan::cut::Cut;
 use crate::scan::merge::{Lane, Merge, Verdict};
-use crate::scan::{self, PAGE_KEYS, Page, Place};
+use crate::scan::{self, PAGE_KEYS, Page};
 use crate::work::NoDesk;
 use crate::worker::context::Context;
 use crate::worker::{Engine, Sides, remaining};
@@ -63,8 +63,6 @@ struct Looked {
 struct Survey {
     context: Arc<Context>,
     merge: Merge,
-    /// Where the next page of each side begins.
-    places: [Option<Place>; 2],
     pages: FuturesUnordered<BoxFuture<'static, (Lane, Result<Page, WorkError>)>>,
     looking: FuturesOrdered<BoxFuture<'static, Looked>>,
     /// The first key of the slice that was joined.
@@ -118,8 +116,7 @@ impl Survey {
         let after = remaining(range, cursor);
         Self {
             context,
-            merge: Merge::new(after.clone(), range.until.clone()),
-            places: [Some(Place::After(after.clone())), Some(Place::After(after))],
+            merge: Merge::new(after, range.until.clone()),
             pages: FuturesUnordered::new(),
             looking: FuturesOrdered::new(),
             first: None,
@@ -165,11 +162,7 @@ impl Survey {
     /// Reads a page ahead on each side.
     fn list_ahead(&mut self) {
         for lane in [Lane::Source, Lane::Destination] {
-            let wanted = self.merge.waiting(lane) < usize::from(PAGE_KEYS);
-            if !wanted || self.merge.ended(lane) {
-                continue;
-            }
-            if let Some(place) = self.place(lane).take() {
+            if let Some(place) = self.merge.next_page(lane, usize::from(PAGE_KEYS)) {
                 let context = Arc::clone(&self.context);
                 self.pages.push(Box::pin(async move {
                     let page = scan::page(&context, lane, place).await;
@@ -181,17 +174,7 @@ impl Survey {
 
     fn feed(&mut self, lane: Lane, page: Result<Page, WorkError>) -> Result<(), WorkError> {
         let page = page?;
-        let last = page.next.is_none();
-        *self.place(lane) = page.next;
-        self.merge.feed(lane, page.found, last).map_err(|error| scan::unordered(&error))
-    }
-
-    fn place(&mut self, lane: Lane) -> &mut Option<Place> {
-        let [source, destination] = &mut self.places;
-        match lane {
-            Lane::Source => source,
-            Lane::Destination => destination,
-        }
+        self.merge.feed(lane, page.found, page.next).map_err(|error| scan::unordered(&error))
     }
 
     /// Begins with as many keys as there is room for; whether no more are to be begun.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use s3sync_proto::model::Key;
 
+use super::Place;
 use crate::compare::Found;
 
 /// Which listing.
@@ -55,6 +56,8 @@ pub struct Merge {
 struct Queue {
     found: VecDeque<Found>,
     last: Option<Key>,
+    /// Where its next page begins; `None` while that is being read, or at the end.
+    next: Option<Place>,
     ended: bool,
 }
 
@@ -64,15 +67,32 @@ impl Merge {
     /// Joins the keys after `after` (`None`: from the very first, the empty one included) up to `until`.
     #[must_use]
     pub fn new(after: Option<Key>, until: Option<Key>) -> Self {
-        let queue = || Queue { found: VecDeque::new(), last: after.clone(), ended: false };
+        let queue = || Queue {
+            found: VecDeque::new(),
+            last: after.clone(),
+            next: Some(Place::After(after.clone())),
+            ended: false,
+        };
         Self { source: queue(), destination: queue(), until, joined: after.clone() }
     }
 
-    /// Takes a page of a listing; `last_page` when no further one follows.
+    /// Where the next page of a listing begins, when it is to be read: fewer than `ahead` of its keys wait, and no page of it
+    /// is being read. It is being read from now on.
+    pub(crate) fn next_page(&mut self, lane: Lane, ahead: usize) -> Option<Place> {
+        let queue = self.queue(lane);
+        if queue.ended || queue.found.len() >= ahead { None } else { queue.next.take() }
+    }
+
+    /// Takes a page of a listing; `next` is where the one behind it begins, `None` when no further one follows.
     ///
     /// # Errors
     /// The page is not strictly ascending, or begins at or below the key before it.
-    pub fn feed(&mut self, lane: Lane, page: Vec<Found>, last_page: bool) -> Result<(), Unordered> {
+    pub(crate) fn feed(
+        &mut self,
+        lane: Lane,
+        page: Vec<Found>,
+        next: Option<Place>,
+    ) -> Result<(), Unordered> {
         let until = self.until.clone();
         let queue = self.queue(lane);
         for found in page {
@@ -86,7 +106,8 @@ impl Merge {
                 queue.found.push_back(found);
             }
         }
-        queue.ended |= last_page;
+        queue.ended |= next.is_none();
+        queue.next = next;
         Ok(())
     }
 
@@ -111,15 +132,6 @@ impl Merge {
         };
         self.joined = Some(key.clone());
         Some(verdict)
-    }
-
-    /// Keys of this listing that wait to be joined.
-    #[must_use]
-    pub fn waiting(&self, lane: Lane) -> usize {
-        match lane {
-            Lane::Source => self.source.found.len(),
-            Lane::Destination => self.destination.found.len(),
-        }
     }
 
     /// Whether this listing has reached the end of the slice.
@@ -221,25 +233,54 @@ mod tests {
         keys.iter().map(|key| found(key)).collect()
     }
 
+    fn feed(
+        merge: &mut Merge,
+        lane: Lane,
+        page: Vec<Found>,
+        last_page: bool,
+    ) -> Result<(), Unordered> {
+        merge.feed(lane, page, (!last_page).then(|| Place::Token("t".to_owned())))
+    }
+
+    #[test]
+    fn a_page_is_asked_for_once_and_only_when_few_keys_wait_and_more_may_come() {
+        let after = Some(Key::from("0"));
+        let mut merge = Merge::new(after.clone(), Some(Key::from("m")));
+        let (source, destination) = (Lane::Source, Lane::Destination);
+        assert!(matches!(merge.next_page(source, 2), Some(Place::After(at)) if at == after));
+        assert!(merge.next_page(source, 2).is_none(), "it is being read");
+        assert!(matches!(merge.next_page(destination, 2), Some(Place::After(_))));
+        feed(&mut merge, source, page(&["a", "b"]), false).unwrap();
+        assert!(merge.next_page(source, 2).is_none(), "two wait");
+        assert!(matches!(merge.next_page(source, 3), Some(Place::Token(_))));
+        feed(&mut merge, source, page(&["c", "x"]), false).unwrap();
+        assert!(merge.next_page(source, 9).is_none(), "the slice ends before it");
+        feed(&mut merge, destination, page(&["a"]), true).unwrap();
+        assert!(merge.next_page(destination, 9).is_none(), "it was the last");
+    }
+
     #[test]
     fn a_page_that_goes_back_is_refused_within_and_across_pages() {
         let mut merge = Merge::new(None, None);
-        assert!(merge.feed(Lane::Source, page(&["a", "c", "b"]), false).is_err());
+        assert!(feed(&mut merge, Lane::Source, page(&["a", "c", "b"]), false).is_err());
         let mut merge = Merge::new(None, None);
-        merge.feed(Lane::Source, page(&["a", "c"]), false).unwrap();
-        assert!(merge.feed(Lane::Source, page(&["c"]), false).is_err(), "twice is not ascending");
+        feed(&mut merge, Lane::Source, page(&["a", "c"]), false).unwrap();
+        assert!(
+            feed(&mut merge, Lane::Source, page(&["c"]), false).is_err(),
+            "twice is not ascending"
+        );
         let mut merge = Merge::new(Some(Key::from("b")), None);
-        let error = merge.feed(Lane::Destination, page(&["a"]), true).unwrap_err();
+        let error = feed(&mut merge, Lane::Destination, page(&["a"]), true).unwrap_err();
         assert_eq!(error.last, Key::from("b"), "start-after was not honoured");
     }
 
     #[test]
     fn nothing_is_said_before_both_sides_are_known() {
         let mut merge = Merge::new(None, None);
-        merge.feed(Lane::Source, page(&["a"]), true).unwrap();
+        feed(&mut merge, Lane::Source, page(&["a"]), true).unwrap();
         assert_eq!(merge.join(), None);
         assert!(!merge.done());
-        merge.feed(Lane::Destination, page(&[]), true).unwrap();
+        feed(&mut merge, Lane::Destination, page(&[]), true).unwrap();
         assert!(matches!(merge.join(), Some(Verdict::Listed { destination: None, .. })));
         assert!(merge.done());
     }
@@ -247,8 +288,8 @@ mod tests {
     #[test]
     fn a_slice_is_cut_only_above_what_was_given_out() {
         let mut merge = Merge::new(None, None);
-        merge.feed(Lane::Source, page(&["a", "b", "c", "d"]), false).unwrap();
-        merge.feed(Lane::Destination, page(&["b", "z"]), false).unwrap();
+        feed(&mut merge, Lane::Source, page(&["a", "b", "c", "d"]), false).unwrap();
+        feed(&mut merge, Lane::Destination, page(&["b", "z"]), false).unwrap();
         assert!(merge.join().is_some());
         assert!(!merge.stop_at(&Key::from("a")));
         assert!(merge.stop_at(&Key::from("c")));
@@ -294,10 +335,10 @@ mod tests {
                 for (lane, chunks) in
                     [(Lane::Source, &mut pages.0), (Lane::Destination, &mut pages.1)]
                 {
-                    if merge.waiting(lane) == 0 && !merge.ended(lane) {
+                    if merge.next_page(lane, 1).is_some() {
                         let keys = chunks.next().unwrap_or_default();
                         let page = keys.iter().map(|key| found(key)).collect();
-                        merge.feed(lane, page, keys.is_empty()).unwrap();
+                        feed(&mut merge, lane, page, keys.is_empty()).unwrap();
                     }
                 }
             }

@@ -29,9 +29,6 @@ struct Pass {
     count_only: bool,
     unconditional: bool,
     merge: Merge,
-    /// Where the next page of each side begins; `None` at the end.
-    source: Option<Place>,
-    destination: Option<Place>,
     /// Keys above the cursor that an earlier holder may have deleted.
     earlier: VecDeque<Key>,
     /// What was joined beyond them.
@@ -83,9 +80,7 @@ pub(super) async fn run(
     let pass = Pass {
         count_only,
         unconditional,
-        merge: Merge::new(after.clone(), range.until),
-        source: Some(Place::After(after.clone())),
-        destination: Some(Place::After(after)),
+        merge: Merge::new(after, range.until),
         earlier: deleting
             .into_iter()
             .filter(|key| cursor.as_ref().is_none_or(|c| key > c))
@@ -185,10 +180,8 @@ impl Pass {
     /// Reads the next page of each side that the join waits for.
     async fn read(&mut self) -> Result<(), WorkError> {
         let context = Arc::clone(&self.context);
-        let wanted = |merge: &Merge, lane| merge.waiting(lane) == 0 && !merge.ended(lane);
-        let source = wanted(&self.merge, Lane::Source).then(|| self.source.take()).flatten();
-        let destination =
-            wanted(&self.merge, Lane::Destination).then(|| self.destination.take()).flatten();
+        let source = self.merge.next_page(Lane::Source, 1);
+        let destination = self.merge.next_page(Lane::Destination, 1);
         let page = |lane, place: Option<Place>| {
             let context = &context;
             async move {
@@ -216,12 +209,7 @@ impl Pass {
                 ),
             });
         }
-        let last = page.next.is_none();
-        match lane {
-            Lane::Source => self.source = page.next,
-            Lane::Destination => self.destination = page.next,
-        }
-        self.merge.feed(lane, page.found, last).map_err(|error| scan::unordered(&error))
+        self.merge.feed(lane, page.found, page.next).map_err(|error| scan::unordered(&error))
     }
 
     /// Notes what is to be done about a key.

@@ -22,7 +22,7 @@ use crate::copy::{self, Left, Task};
 use crate::scan::cut::Cut;
 use crate::scan::frontier::{Frontier, Settled, Ticket};
 use crate::scan::merge::{Lane, Merge, Verdict};
-use crate::scan::{self, PAGE_KEYS, Page, Place};
+use crate::scan::{self, PAGE_KEYS, Page};
 use crate::work::{Lost, Orders, Progress};
 use named::Named;
 
@@ -55,9 +55,6 @@ struct Driver {
     /// Uploads that earlier holders left open, of keys that were not come to yet.
     left: BTreeMap<Key, Left>,
     tasks: JoinSet<Event>,
-    /// Where the next page of each side begins; `None` while one is being read, or at the end.
-    source: Option<Place>,
-    destination: Option<Place>,
     /// The first key that was joined; tells a cut what keys look like.
     first: Option<Key>,
     /// Keys that a task works on.
@@ -92,9 +89,7 @@ pub(super) async fn run(
     orders: Orders,
 ) -> Result<Outcome, Lost> {
     let after = super::remaining(&range, cursor.as_ref());
-    let mut driver = Driver::new(context, Merge::new(after.clone(), range.until));
-    driver.source = Some(Place::After(after.clone()));
-    driver.destination = Some(Place::After(after));
+    let mut driver = Driver::new(context, Merge::new(after, range.until));
     driver.reported = cursor;
     driver.left = left;
     Box::pin(driver.run(orders)).await
@@ -111,8 +106,6 @@ impl Driver {
             careful: Careful::default(),
             left: BTreeMap::new(),
             tasks: JoinSet::new(),
-            source: None,
-            destination: None,
             first: None,
             copying: 0,
             samples: Vec::new(),
@@ -166,19 +159,11 @@ impl Driver {
 
     /// Reads a page ahead on each side: one waits to be joined while the next one is on its way.
     fn list_ahead(&mut self) {
-        if self.ending.is_some() {
+        if self.ending.is_some() || self.named.is_some() {
             return;
         }
         for lane in [Lane::Source, Lane::Destination] {
-            let wanted = self.merge.waiting(lane) < usize::from(PAGE_KEYS);
-            if !wanted || self.merge.ended(lane) {
-                continue;
-            }
-            let place = match lane {
-                Lane::Source => self.source.take(),
-                Lane::Destination => self.destination.take(),
-            };
-            if let Some(place) = place {
+            if let Some(place) = self.merge.next_page(lane, usize::from(PAGE_KEYS)) {
                 let context = Arc::clone(&self.context);
                 self.spawn(
                     async move { Event::Page(lane, scan::page(&context, lane, place).await) },
@@ -334,13 +319,7 @@ impl Driver {
 
     fn take_page(&mut self, lane: Lane, page: Result<Page, WorkError>) {
         let fed = page.and_then(|page| {
-            let place = match lane {
-                Lane::Source => &mut self.source,
-                Lane::Destination => &mut self.destination,
-            };
-            let last = page.next.is_none();
-            *place = page.next;
-            self.merge.feed(lane, page.found, last).map_err(|error| scan::unordered(&error))
+            self.merge.feed(lane, page.found, page.next).map_err(|error| scan::unordered(&error))
         });
         if let Err(error) = fed {
             if error.code == "unordered_listing" {
