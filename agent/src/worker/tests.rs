@@ -6,6 +6,7 @@ mod compare;
 mod deletes;
 mod desk;
 mod event_deletes;
+mod events;
 mod fake;
 mod filtered;
 mod history;
