@@ -1,5 +1,5 @@
-//! Events as an independent server makes and keeps them: ministack's buckets notify ministack's queue, and server and agents
-//! are killed while somebody writes.
+//! Events as an independent server makes and keeps them: ministack's buckets notify ministack's queue, two receive from it, and
+//! server and agents are killed while somebody writes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -158,7 +158,7 @@ impl Stage {
         let Server { url, region, .. } = &self.server;
         format!(
             "kind: Endpoint\nname: usw2\nregion: {region}\nurl: {url}\npath_style: true\n---\n\
-             kind: Queue\nname: {QUEUE}\nurl: {}\nendpoint: usw2\n---\n",
+             kind: Queue\nname: {QUEUE}\nurl: {}\nendpoint: usw2\nreceivers: 2\n---\n",
             self.queue_url
         )
     }

@@ -105,6 +105,8 @@ struct Follower {
     state: Option<QueueState>,
     /// What of it is not told.
     untold: bool,
+    /// Something was received, or there was nothing. Before that nothing is told: to the server a word means that receiving works.
+    heard: bool,
     began: Instant,
     errors: u32,
     deletes: JoinSet<Vec<String>>,
@@ -119,6 +121,7 @@ impl Follower {
             inbox: Inbox::default(),
             state: None,
             untold: false,
+            heard: false,
             began: Instant::now(),
             errors: 0,
             deletes: JoinSet::new(),
@@ -143,11 +146,13 @@ impl Follower {
         loop {
             if receiving.is_none() && self.inbox.room() >= MAX_BATCH && self.state.is_some() {
                 let (queue, pause) = (Arc::clone(&queue), pause.take());
+                // The first answer tells whether it works at all, and is not waited for.
+                let wait = if self.heard { MAX_WAIT } else { Duration::ZERO };
                 receiving.set(Some(async move {
                     if let Some(pause) = pause {
                         sleep(pause).await;
                     }
-                    queue.receive(MAX_WAIT, HIDDEN).await
+                    queue.receive(wait, HIDDEN).await
                 }));
             }
             if telling.is_none()
@@ -204,11 +209,13 @@ impl Follower {
     /// What to tell the server next, and the messages that may be deleted when it is on its disk.
     fn news(&mut self) -> Option<(News, Done)> {
         let batch = self.inbox.next();
-        if batch.is_none() && !self.untold {
+        let state = self.untold && self.heard;
+        if batch.is_none() && !state {
             return None;
         }
         let mut batch = batch.unwrap_or_default();
-        if std::mem::take(&mut self.untold) {
+        if state {
+            self.untold = false;
             let oldest_sent = self.inbox.oldest_sent();
             batch.news.state = self.state.clone().map(|state| QueueState { oldest_sent, ..state });
         }
@@ -225,6 +232,7 @@ impl Follower {
         match received {
             Ok(messages) => {
                 self.errors = 0;
+                self.heard = true;
                 if !messages.is_empty() && self.span.is_none() {
                     self.span = Some(self::span(&self.name));
                 }

@@ -325,6 +325,22 @@ async fn errors_that_may_pass_are_tried_again_and_others_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_may_look_at_a_queue_and_not_receive_tells_nothing() {
+    let queue = FakeQueue::default();
+    queue.inside().errors = vec![Class::Denied];
+    let mut follower = Follower::of(queue);
+    let left = timeout(BOUND, follower.left.recv()).await.unwrap().unwrap();
+    assert_eq!(left.unwrap().message, "ReceiveMessage: ");
+    assert!(follower.told.try_recv().is_err(), "the server would think that somebody receives");
+    // Of a queue that is empty it is told at once.
+    let mut follower = Follower::of(FakeQueue::default());
+    let began = Instant::now();
+    let (news, _answer) = timeout(BOUND, follower.told.recv()).await.unwrap().unwrap();
+    assert_eq!((news.state.unwrap().waiting, news.messages), (3, 0));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn rubbish_is_told_once_and_goes_in_the_end() {
     let queue = FakeQueue::default();
     queue.send("rubbish", "not json".to_owned());

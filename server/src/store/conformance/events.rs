@@ -88,7 +88,7 @@ async fn settle(bench: &Bench, work: &Assignment) {
 }
 
 /// The newest run, also when it is that of events.
-async fn newest(bench: &Bench) -> Run {
+pub(super) async fn newest(bench: &Bench) -> Run {
     bench.store.runs(Some(&name("media")), None, 1).await.unwrap().remove(0).run
 }
 
@@ -395,12 +395,12 @@ pub(super) async fn follows_two(bench: Bench) {
     assert_eq!(seen, [media(), media(), ("other".to_owned(), keys(&["k"]))]);
 }
 
-async fn following_of(bench: &Bench) -> s3sync_proto::model::Following {
+pub(super) async fn following_of(bench: &Bench) -> s3sync_proto::model::Following {
     bench.store.following(&name("media"), bench.now).await.unwrap().expect("it follows a queue")
 }
 
 /// Every range of the newest run that is not of events is done.
-async fn scan(bench: &Bench, session: SessionId) {
+pub(super) async fn scan(bench: &Bench, session: SessionId) {
     for work in take_all(bench, session).await {
         match work.work {
             Work::Keys(_) => settle(bench, &work).await,
@@ -458,63 +458,4 @@ pub(super) async fn told(mut bench: Bench) {
     assert!(bench.try_take(session).await.is_none(), "what S3 lost is not looked at");
     let none = bench.store.queue_status(&name("none")).await.unwrap();
     assert_eq!(none, None);
-}
-
-pub(super) async fn silence(mut bench: Bench) {
-    let (session, watch) = following(&bench).await;
-    let state = s3sync_proto::model::QueueState {
-        retention: Some(Duration::from_secs(60)),
-        ..Default::default()
-    };
-    let news = News { state: Some(state), ..News::default() };
-    let batch = EventBatch { sequence: 1, held: watch.held, news };
-    bench.store.take_events(batch, bench.now).await.unwrap();
-    bench.pass(Duration::from_secs(61));
-    tell(&bench, watch.held, &["a"]).await;
-    let gap = following_of(&bench).await.gap.expect("events are missing");
-    assert_eq!((gap.since, gap.scan), (bench.now, None));
-    assert!(gap.reason.contains("nothing was received for 61 s"), "{}", gap.reason);
-    assert!(bench.try_take(session).await.is_none(), "the scan to come looks at it");
-    let started = bench.store.tend_events(bench.now).await.unwrap();
-    assert_eq!(started.len(), 1);
-    assert_eq!(bench.store.tend_events(bench.now).await.unwrap(), [], "once");
-    assert_eq!(following_of(&bench).await.gap.unwrap().scan, Some(started[0].clone()));
-    // What comes while it goes on is marked: it may have passed it.
-    tell(&bench, watch.held, &["b"]).await;
-    scan(&bench, session).await;
-    let ended = bench.store.run(&started[0].job, Some(started[0].number)).await.unwrap();
-    assert_eq!(ended.state, RunState::Succeeded);
-    let told = following_of(&bench).await;
-    assert_eq!((told.gap, told.events), (None, 1));
-}
-
-pub(super) async fn cancelled(mut bench: Bench) {
-    let (session, watch) = following(&bench).await;
-    tell(&bench, watch.held, &["a"]).await;
-    let run = newest(&bench).await.name;
-    let ended = bench.store.cancel_run(&run, bench.now).await.unwrap();
-    assert_eq!(ended.state, RunState::Cancelled);
-    assert!(following_of(&bench).await.gap.is_some(), "what it dropped is missing");
-    let scan_run = bench.store.tend_events(bench.now).await.unwrap().pop().unwrap();
-    // A scan that is cancelled closes no gap, and another begins later.
-    bench.store.cancel_run(&scan_run, bench.now).await.unwrap();
-    assert!(following_of(&bench).await.gap.is_some());
-    assert_eq!(bench.store.tend_events(bench.now).await.unwrap(), []);
-    bench.pass(Duration::from_secs(3_600));
-    assert_eq!(bench.store.tend_events(bench.now).await.unwrap().len(), 1);
-    let session = match bench.renew(session, stating(1, 0, vec![watch.held])).await {
-        Ok(_) => session,
-        Err(_) => bench.connect("b", "1", Vec::new()).await.session,
-    };
-    scan(&bench, session).await;
-    assert_eq!(following_of(&bench).await.gap, None);
-    // A gap that opens while a scan goes on is not closed by it.
-    tell(&bench, watch.held, &["a"]).await;
-    let run = newest(&bench).await.name;
-    let manual = bench.start().await;
-    bench.store.cancel_run(&run, bench.now).await.unwrap();
-    scan(&bench, session).await;
-    let ended = bench.store.run(&manual.job, Some(manual.number)).await.unwrap();
-    assert_eq!(ended.state, RunState::Succeeded);
-    assert!(following_of(&bench).await.gap.is_some());
 }
