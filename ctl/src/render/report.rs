@@ -9,7 +9,7 @@ use s3sync_proto::model::{
 };
 
 use super::resources::{place, run_label, started_by, state, took};
-use super::text::{count, plain, size, span, time};
+use super::text::{count, now, plain, size, span, time};
 use super::{failures, many};
 use crate::args::Output;
 
@@ -203,18 +203,30 @@ fn requests(report: &RunReport) -> String {
 
 fn waits(report: &RunReport) -> String {
     let usage = usage(report);
-    let mut rows = vec![heads(&["WAITED FOR", "IN SUM"])];
+    let run = &report.run;
+    let ran = run.started.map(|started| run.ended.unwrap_or_else(now).since(started));
+    let mut rows = vec![heads(&["WAITED FOR", "IN SUM", "AT A TIME"])];
     for reason in WaitReason::ALL {
         let time = usage.waited(reason);
         if time >= Duration::from_millis(100) {
-            rows.push(vec![waited_for(reason).to_owned(), duration(time)]);
+            rows.push(vec![waited_for(reason).to_owned(), duration(time), at_a_time(time, ran)]);
         }
     }
     if rows.len() == 1 {
         return String::new();
     }
     table(&rows)
-        + "in sum: of all that waited at the same time, so it can be more than the run took\n"
+        + "in sum: of all keys, parts and listings that waited; at a time: how many waited on average\n"
+}
+
+/// How many waited at a time, on average: the sum of their times over the time of the run.
+fn at_a_time(sum: Duration, ran: Option<Duration>) -> String {
+    match ran.map(|ran| sum.as_secs_f64() / ran.as_secs_f64()).filter(|mean| mean.is_finite()) {
+        None => "-".to_owned(),
+        Some(mean) if mean < 0.05 => "0.0".to_owned(),
+        Some(mean) if mean < 9.95 => format!("{mean:.1}"),
+        Some(mean) => format!("{mean:.0}"),
+    }
 }
 
 fn waited_for(reason: WaitReason) -> &'static str {
@@ -277,7 +289,8 @@ fn happening(entry: &TimelineEntry) -> String {
 fn millis(time: Duration) -> String {
     match time.as_micros() {
         micros @ 0..10_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
-        micros => format!("{} ms", micros / 1_000),
+        micros @ 10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        _ => duration(time),
     }
 }
 

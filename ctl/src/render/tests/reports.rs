@@ -106,10 +106,10 @@ fn used() -> Vec<Usage> {
             requests: vec![
                 asked(Source, Operation::List, 1_206, 33),
                 asked(Source, Operation::Get, 4_400, 9),
-                asked(Destination, Operation::List, 1_206, 212),
+                asked(Destination, Operation::List, 1_206, 12_120),
                 slowed,
             ],
-            waits: vec![waited(WaitReason::SlowDown, 1_930_000), waited(WaitReason::Lease, 40)],
+            waits: vec![waited(WaitReason::SlowDown, 36_000_000), waited(WaitReason::Lease, 40)],
         },
     ]
 }
