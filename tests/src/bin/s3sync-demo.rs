@@ -4,6 +4,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// As the agent has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let first =
