@@ -19,6 +19,7 @@ mod gaps;
 mod history;
 mod keep;
 mod pause;
+mod rates;
 mod receivers;
 mod retry;
 mod runs;
@@ -136,7 +137,7 @@ const CASES: &[Case] = &[
     ("events and a scan go on beside each other", |b| Box::pin(events::beside_a_scan(b))),
     ("keys that fail are put off and keep no others waiting", |b| Box::pin(events::put_off(b))),
     ("a run of events lasts a day", |b| Box::pin(events::rotates(b))),
-    ("how fast events come and are settled is told", |b| Box::pin(events::rates(b))),
+    ("how fast events come and are settled is told", |b| Box::pin(rates::told(b))),
     ("events go on by a job's new settings", |b| Box::pin(events::settings(b))),
     ("a job that follows events is deleted when nothing is held", |b| {
         Box::pin(events::deleted_job(b))

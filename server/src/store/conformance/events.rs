@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Assignment, CompareMode, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key,
-    News, ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
+    Assignment, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key, News,
+    ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
 };
 
 use super::bench::{Bench, destination, failure, job, key, name, report, stating, transient};
@@ -16,7 +16,7 @@ pub(super) fn spec_with_events() -> JobSpec {
     JobSpec { events: Some(name("q")), ..job(destinations) }
 }
 
-async fn put(bench: &Bench, job: &str, spec: JobSpec) {
+pub(super) async fn put(bench: &Bench, job: &str, spec: JobSpec) {
     let change = CatalogueChange::PutJob { name: name(job), spec: Box::new(spec) };
     bench.change(change).await.unwrap();
 }
@@ -73,7 +73,7 @@ fn keys(texts: &[&str]) -> Vec<Key> {
 }
 
 /// All work there is, leased to a session.
-async fn take_all(bench: &Bench, session: SessionId) -> Vec<Assignment> {
+pub(super) async fn take_all(bench: &Bench, session: SessionId) -> Vec<Assignment> {
     let mut all = Vec::new();
     while let Some(work) = bench.try_take(session).await {
         all.push(work);
@@ -82,7 +82,7 @@ async fn take_all(bench: &Bench, session: SessionId) -> Vec<Assignment> {
 }
 
 /// Everything of a key work is in step.
-async fn settle(bench: &Bench, work: &Assignment) {
+pub(super) async fn settle(bench: &Bench, work: &Assignment) {
     let count = keys_of(work).len() as u64;
     bench.done(work.held, Outcome::Completed, [None, None], count).await;
 }
@@ -286,28 +286,6 @@ pub(super) async fn rotates(mut bench: Bench) {
     bench.store.tend_events(bench.now).await.unwrap();
     let second = bench.store.run(&first.job, Some(second.name.number)).await.unwrap();
     assert_eq!(second.state, RunState::Succeeded);
-}
-
-pub(super) async fn rates(mut bench: Bench) {
-    let (session, watch) = following(&bench).await;
-    let rates = async |bench: &Bench| {
-        let destinations = following_of(bench).await.destinations;
-        let rates = destinations.iter().map(|one| (one.told_per_minute, one.settled_per_minute));
-        rates.collect::<Vec<_>>()
-    };
-    tell(&bench, watch.held, &["a", "b", "c"]).await;
-    assert_eq!(rates(&bench).await, [(3, 0), (3, 0)]);
-    let works = take_all(&bench, session).await;
-    settle(&bench, &works[0]).await;
-    assert_eq!(rates(&bench).await, [(3, 3), (3, 0)]);
-    // Another run of events goes on with them.
-    let changed = JobSpec { compare: CompareMode::Full, ..spec_with_events() };
-    put(&bench, "media", changed).await;
-    tell(&bench, watch.held, &["a"]).await;
-    assert_eq!(rates(&bench).await, [(4, 3), (4, 0)]);
-    // A bit more than a third of what happened a minute ago.
-    bench.pass(std::time::Duration::from_secs(60));
-    assert_eq!(rates(&bench).await, [(1, 1), (1, 0)]);
 }
 
 pub(super) async fn settings(bench: Bench) {
