@@ -11,6 +11,7 @@ mod integrity;
 mod keys;
 mod metadata;
 mod multipart;
+mod notifications;
 mod program;
 mod queues;
 mod reading;
@@ -161,6 +162,7 @@ async fn ministack_is_like_s3_and_sqs_but_for_what_is_declared() {
     let server = ministack().await;
     run(&server, servers::MINISTACK_DIFFERS).await;
     queues::run_on_ministack(&server).await;
+    notifications::run_on_ministack(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
