@@ -184,6 +184,7 @@ const CASES: &[Case] = &[
     ("clearing up that kills agents has an end", |b| Box::pin(cancel::deadly(b))),
     ("a key that killed is told of its upload", |b| Box::pin(cancel::deadly_after_deadly(b))),
     ("clearing up that is refused has an end", |b| Box::pin(cancel::impossible(b))),
+    ("clearing up that nobody can do says why", |b| Box::pin(cancel::explained(b))),
     ("figures agree with the runs, and go with the job", |b| Box::pin(figures::agree(b))),
     ("figures tell of agents and of what they lost", |b| Box::pin(figures::lost(b))),
     ("a destination is in step since a scan that left nothing out", |b| Box::pin(figures::lag(b))),

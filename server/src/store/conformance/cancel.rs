@@ -243,3 +243,21 @@ pub(super) async fn impossible(bench: Bench) {
     assert_eq!(found, ("d", FailureClass::Permanent, "AccessDenied"));
     assert!(message.ends_with(": no"), "{message}");
 }
+
+pub(super) async fn explained(bench: Bench) {
+    let (run, session, held) = begun(&bench).await;
+    bench.intend(held, "d", Some("u")).await;
+    cancel(&bench, &run).await;
+    bench.store.close_session(session, bench.now).await.unwrap();
+    // It does not end by itself, so a person is told for whom it waits; and no more once somebody does it.
+    for why in ["no agent is connected", "", "no agent is connected"] {
+        bench.store.explain_runs(vec![(run.clone(), why.to_owned())]).await.unwrap();
+        let told = bench.run().await;
+        assert_eq!((told.state, told.reason.as_str()), (RunState::Cancelling, why));
+    }
+    let session = bench.connect("b", "1", Vec::new()).await.session;
+    let reap = bench.take(session).await.held;
+    bench.done(reap, Outcome::Completed, [None, None], 0).await;
+    let ended = bench.run().await;
+    assert_eq!((ended.state, ended.reason.as_str()), (RunState::Cancelled, ""));
+}

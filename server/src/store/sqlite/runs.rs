@@ -433,7 +433,7 @@ pub(super) fn explain(db: &Connection, reasons: &[(RunName, String)]) -> Result<
     for (run, reason) in reasons {
         let changed: Option<i64> = db
             .prepare_cached(
-                "UPDATE runs SET reason = ?3 WHERE job = ?1 AND number = ?2 AND state IN ('pending', 'running')
+                "UPDATE runs SET reason = ?3 WHERE job = ?1 AND number = ?2 AND state IN ('pending', 'running', 'cancelling')
                  AND reason <> ?3 AND failed_ranges = 0 RETURNING id",
             )?
             .query_row(params![run.job.as_str(), int(run.number), reason], |row| row.get(0))
