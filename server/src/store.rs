@@ -303,7 +303,11 @@ pub trait Store: Send + Sync + 'static {
     async fn following(&self, job: &Name, now: Timestamp) -> Result<Option<Following>, Error>;
 
     /// How it stands with receiving from a queue; `None` when no job names it.
-    async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error>;
+    async fn queue_status(
+        &self,
+        queue: &Name,
+        now: Timestamp,
+    ) -> Result<Option<QueueStatus>, Error>;
 
     /// Forgets all that is known of these buckets of an endpoint, and records `facts` of them instead.
     async fn relearn(

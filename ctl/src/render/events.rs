@@ -74,8 +74,9 @@ impl Show for Queue {
         lines.push(line(
             "received",
             format!(
-                "{} messages: {} events for jobs, {} for none, {} of other kinds; {} could not be read",
+                "{} messages, {} a minute now: {} events for jobs, {} for none, {} of other kinds; {} could not be read",
                 count(status.messages),
+                count(status.messages_per_minute),
                 count(status.events),
                 count(status.unmatched),
                 count(status.ignored),
@@ -238,6 +239,7 @@ mod tests {
             reason: "AccessDenied: ReceiveMessage: no".into(),
             state: QueueState { waiting: 1_500, in_flight: 2, ..QueueState::default() },
             messages: 7,
+            messages_per_minute: 5,
             unreadable: 1,
             last_unreadable: vec![unreadable],
             ..QueueStatus::default()
@@ -259,7 +261,7 @@ mod tests {
         for part in [
             "state: not read: AccessDenied: ReceiveMessage: no\n",
             "waiting: 1,500 messages, 2 in flight\n",
-            "received: 7 messages: 0 events for jobs, 0 for none, 0 of other kinds; 1 could not be read\n",
+            "received: 7 messages, 5 a minute now: 0 events for jobs, 0 for none, 0 of other kinds; 1 could not be read\n",
             "is not JSON (removed): \"x\\ny\"\n",
         ] {
             assert!(told.contains(part), "{part} is not in {told}");

@@ -162,6 +162,8 @@ pub struct QueueStatus {
     pub state: QueueState,
     /// Messages that were received.
     pub messages: u64,
+    /// About how many are received in a minute now.
+    pub messages_per_minute: u64,
     /// Events that concern a job.
     pub events: u64,
     /// Events of kinds that change nothing, or that are not known.

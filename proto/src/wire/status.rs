@@ -123,6 +123,7 @@ pub(super) fn queue_status(status: pb::QueueStatus) -> Result<QueueStatus, Inval
         unmatched,
         unreadable,
         last_unreadable,
+        messages_per_minute,
     } = status;
     let mut problems = Problems::default();
     let agents = agents.iter().enumerate().filter_map(|(index, agent)| {
@@ -135,6 +136,7 @@ pub(super) fn queue_status(status: pb::QueueStatus) -> Result<QueueStatus, Inval
         told: problems.time("tell_time", tell_time),
         state: events::state_in("state", state.unwrap_or_default(), &mut problems),
         messages: problems.count("messages", messages),
+        messages_per_minute: problems.count("messages_per_minute", messages_per_minute),
         events: problems.count("events", events),
         ignored: problems.count("ignored", ignored),
         unmatched: problems.count("unmatched", unmatched),
@@ -162,6 +164,7 @@ pub(super) fn queue_status_to(status: QueueStatus) -> pb::QueueStatus {
         unmatched,
         unreadable,
         last_unreadable,
+        messages_per_minute,
     } = status;
     pb::QueueStatus {
         agents: agents.iter().map(names::format_agent).collect(),
@@ -169,6 +172,7 @@ pub(super) fn queue_status_to(status: QueueStatus) -> pb::QueueStatus {
         tell_time: told.and_then(time_to),
         state: Some(events::state_to(state)),
         messages: int64(messages),
+        messages_per_minute: int64(messages_per_minute),
         events: int64(events),
         ignored: int64(ignored),
         unmatched: int64(unmatched),

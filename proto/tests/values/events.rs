@@ -111,16 +111,17 @@ pub(super) fn following() -> impl Strategy<Value = Following> {
 }
 
 fn queue_status() -> impl Strategy<Value = QueueStatus> {
-    let counts = proptest::array::uniform5(COUNTS);
+    let counts = proptest::array::uniform6(COUNTS);
     (vec(name(), 0..3), text(), of(time()), state(), counts, vec(unreadable(), 0..3)).prop_map(
         |(agents, reason, told, state, counts, last_unreadable)| {
-            let [messages, events, ignored, unmatched, unreadable] = counts;
+            let [messages, messages_per_minute, events, ignored, unmatched, unreadable] = counts;
             QueueStatus {
                 agents,
                 reason,
                 told,
                 state,
                 messages,
+                messages_per_minute,
                 events,
                 ignored,
                 unmatched,

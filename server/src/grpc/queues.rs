@@ -32,7 +32,8 @@ impl QueueService for Queues {
         let name = wire::queue_name(text)?;
         let mut catalogue = self.0.store.catalogue().await.map_err(refused)?;
         let mut queue = catalogue.queues.remove(&name).ok_or_else(|| missing(text))?;
-        queue.status = self.0.store.queue_status(&name).await.map_err(refused)?;
+        queue.status =
+            self.0.store.queue_status(&name, self.0.clock.now()).await.map_err(refused)?;
         Ok(Response::new(wire::queue_to(queue)))
     }
 
@@ -45,7 +46,12 @@ impl QueueService for Queues {
         let named = catalogue.queues.into_iter().map(|(name, one)| (name.to_string(), one));
         let (mut queues, next_page_token) = page::by_name("queues", named, page_size, &page_token)?;
         for queue in &mut queues {
-            queue.status = self.0.store.queue_status(&queue.name).await.map_err(refused)?;
+            queue.status = self
+                .0
+                .store
+                .queue_status(&queue.name, self.0.clock.now())
+                .await
+                .map_err(refused)?;
         }
         let queues = queues.into_iter().map(wire::queue_to).collect();
         Ok(Response::new(pb::ListQueuesResponse { queues, next_page_token }))

@@ -50,7 +50,7 @@ pub(super) async fn queue(
         looked.extend(join_all(asked).await);
     }
     let read = Read {
-        receiving: context.store.queue_status(&name).await.map_err(refused)?,
+        receiving: context.store.queue_status(&name, context.clock.now()).await.map_err(refused)?,
         queue: name,
         spec,
         endpoint,

@@ -422,9 +422,13 @@ impl Store for Sqlite {
         self.read(move |db| gaps::following(db, &job, now)).await
     }
 
-    async fn queue_status(&self, queue: &Name) -> Result<Option<QueueStatus>, Error> {
+    async fn queue_status(
+        &self,
+        queue: &Name,
+        now: Timestamp,
+    ) -> Result<Option<QueueStatus>, Error> {
         let queue = queue.clone();
-        self.read(move |db| watches::status(db, &queue)).await
+        self.read(move |db| watches::status(db, &queue, now)).await
     }
 
     async fn relearn(

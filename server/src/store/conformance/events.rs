@@ -425,7 +425,7 @@ pub(super) async fn told(mut bench: Bench) {
     };
     let batch = EventBatch { sequence: 2, held: watch.held, news };
     assert_eq!(bench.store.take_events(batch, bench.now).await.unwrap(), Verdict::Applied);
-    let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
+    let status = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
     assert_eq!((&*status.agents, status.told), (&[name("a")][..], Some(bench.now)));
     assert_eq!((status.state, status.messages), (state, 6));
     assert_eq!((status.events, status.unmatched, status.ignored), (3, 1, 1));
@@ -434,6 +434,6 @@ pub(super) async fn told(mut bench: Bench) {
     let told = following_of(&bench).await;
     assert_eq!((told.lost, told.last_lost), (1, Some(key("gone"))));
     assert!(bench.try_take(session).await.is_none(), "what S3 lost is not looked at");
-    let none = bench.store.queue_status(&name("none")).await.unwrap();
+    let none = bench.store.queue_status(&name("none"), bench.now).await.unwrap();
     assert_eq!(none, None);
 }

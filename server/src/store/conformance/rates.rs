@@ -2,7 +2,7 @@
 
 use s3sync_proto::model::{CompareMode, JobSpec};
 
-use super::bench::Bench;
+use super::bench::{Bench, name};
 use super::events::{following, following_of, put, settle, spec_with_events, take_all, tell};
 
 pub(super) async fn told(mut bench: Bench) {
@@ -13,6 +13,8 @@ pub(super) async fn told(mut bench: Bench) {
         rates.collect::<Vec<_>>()
     };
     tell(&bench, watch.held, &["a", "b", "c"]).await;
+    let queue = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
+    assert_eq!((queue.messages_per_minute, queue.messages), (3, 3));
     assert_eq!(rates(&bench).await, [(3, 0), (3, 0)]);
     let works = take_all(&bench, session).await;
     settle(&bench, &works[0]).await;

@@ -31,7 +31,7 @@ async fn take_rest(bench: &Bench, session: SessionId) -> Vec<Watch> {
 }
 
 async fn agents(bench: &Bench) -> Vec<String> {
-    let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
+    let status = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
     status.agents.iter().map(ToString::to_string).collect()
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn each_by_itself(mut bench: Bench) {
     for held in [moved[0].held, second.held, third.held] {
         assert_eq!(tell(&bench, held, &["in time"]).await, Verdict::Applied);
     }
-    let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
+    let status = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
     assert_eq!((status.messages, status.events), (6, 6), "all of them are counted together");
 }
 
@@ -127,7 +127,7 @@ pub(super) async fn together(mut bench: Bench) {
     say_state(&bench, first.held, seen.clone()).await;
     // It may receive, and not look.
     say_state(&bench, second.held, QueueState { oldest_sent: at(90), ..Default::default() }).await;
-    let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
+    let status = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
     assert_eq!(
         status.state,
         QueueState { oldest_sent: at(90), ..seen.clone() },
@@ -162,7 +162,7 @@ pub(super) async fn failing(mut bench: Bench) {
     };
     let last = report(first.held, Outcome::Errored(denied), [None, None], 0);
     assert_eq!(bench.say(last).await.unwrap(), Verdict::Applied);
-    let status = bench.store.queue_status(&name("q")).await.unwrap().unwrap();
+    let status = bench.store.queue_status(&name("q"), bench.now).await.unwrap().unwrap();
     assert_eq!(status.agents, [name("b")]);
     assert_eq!(status.reason, "AccessDenied: ReceiveMessage: no");
     assert_eq!(tell(&bench, second.held, &["k"]).await, Verdict::Applied);

@@ -204,7 +204,7 @@ fn told(db: &Connection, job: &Name, spec: &JobSpec) -> Result<Told, Error> {
         .prepare_cached("SELECT since FROM job_events WHERE job = ?1")?
         .query_row([job.as_str()], |row| row.get(0))?;
     let all_told = receivers::all_told(db, queue)?;
-    let queue = watches::status(db, queue)?;
+    let queue = watches::status(db, queue, Timestamp::default())?;
     // What waits in the queue was not told of. When it was sent is known of what was received last only.
     let received = queue.zip(all_told).map(|(queue, told)| {
         let waiting = queue.state.oldest_sent.filter(|_| queue.state.waiting > 0);
@@ -291,7 +291,7 @@ fn queues(db: &Connection) -> Result<Vec<QueueFigures>, Error> {
     let mut all = Vec::with_capacity(names.len());
     for queue in names {
         let queue = name(&queue)?;
-        let Some(status) = watches::status(db, &queue)? else { continue };
+        let Some(status) = watches::status(db, &queue, Timestamp::default())? else { continue };
         all.push(QueueFigures {
             queue,
             received: !status.agents.is_empty(),

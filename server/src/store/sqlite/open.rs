@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0140_left_uploads.sql"),
     include_str!("../../../migrations/0145_paces.sql"),
     include_str!("../../../migrations/0150_receivers.sql"),
+    include_str!("../../../migrations/0156_receive_pace.sql"),
 ];
 
 /// Why a store cannot be opened.

@@ -1,13 +1,14 @@
 //! What is known of the queues that jobs name: a row of `watches` for each. Who receives from them is in `receivers`.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use s3sync_proto::model::{
     EventBatch, Name, QueueState, QueueStatus, Timestamp, UnreadableMessage,
 };
 
 use super::receivers;
-use super::row::{int, json, parse, uint};
+use super::row::{int, json, parse, time, uint};
 use crate::plan::events::silence as silence_of;
+use crate::plan::pace::Pace;
 use crate::store::Error;
 
 /// Messages that could not be read, of a queue, that are kept to be shown.
@@ -73,8 +74,12 @@ pub(super) fn keep_unreadable(
 }
 
 /// How it stands with receiving from a queue.
-pub(super) fn status(db: &Connection, queue: &Name) -> Result<Option<QueueStatus>, Error> {
-    let sql = "SELECT told, queue_state, messages, events, ignored, unmatched, unreadable FROM watches WHERE queue = ?1";
+pub(super) fn status(
+    db: &Connection,
+    queue: &Name,
+    now: Timestamp,
+) -> Result<Option<QueueStatus>, Error> {
+    let sql = "SELECT * FROM watches WHERE queue = ?1";
     let found = db
         .prepare_cached(sql)?
         .query_row([queue.as_str()], |row| {
@@ -84,6 +89,7 @@ pub(super) fn status(db: &Connection, queue: &Name) -> Result<Option<QueueStatus
             let status = QueueStatus {
                 told: told.map(Timestamp::from_micros),
                 messages: count("messages")?,
+                messages_per_minute: pace(row)?.per_minute(now),
                 events: count("events")?,
                 ignored: count("ignored")?,
                 unmatched: count("unmatched")?,
@@ -107,6 +113,11 @@ pub(super) fn status(db: &Connection, queue: &Name) -> Result<Option<QueueStatus
         status.last_unreadable.push(message);
     }
     Ok(Some(status))
+}
+
+/// How often messages are received.
+fn pace(row: &Row<'_>) -> rusqlite::Result<Pace> {
+    Ok(Pace { amount: row.get("received")?, at: time(row, "received_at")? })
 }
 
 /// A message that could not be read, as it is stored.
@@ -140,10 +151,15 @@ pub(super) fn told(
     let alone = "(SELECT COUNT(*) FROM receivers WHERE receivers.queue = ?1) = 1";
     let sees = news.state.as_ref().is_some_and(|state| state.retention.is_some());
     let state = news.state.as_ref().map(|state| json(&Kept::from(state))).transpose()?;
+    let received = db
+        .prepare_cached("SELECT received, received_at FROM watches WHERE queue = ?1")?
+        .query_row([queue.as_str()], pace)?;
+    let received = received.plus(news.messages, now);
     db.prepare_cached(&format!(
         "UPDATE watches SET messages = messages + ?2, events = events + ?3, ignored = ignored + ?4,
              unmatched = unmatched + ?5, unreadable = unreadable + ?6,
-             queue_state = CASE WHEN ?7 IS NOT NULL AND (?9 OR {alone}) THEN ?7 ELSE queue_state END, told = ?8
+             queue_state = CASE WHEN ?7 IS NOT NULL AND (?9 OR {alone}) THEN ?7 ELSE queue_state END, told = ?8,
+             received = ?10, received_at = ?11
          WHERE queue = ?1"
     ))?
     .execute(params![
@@ -155,7 +171,9 @@ pub(super) fn told(
         int(first_seen(&news.unreadable)),
         state,
         now.as_micros(),
-        sees
+        sees,
+        received.amount,
+        received.at.as_micros()
     ])?;
     receivers::told(db, *held, news, now)
 }
