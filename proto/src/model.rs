@@ -24,9 +24,9 @@ mod work;
 
 pub use agent::{Agent, AgentEndpoint, AgentState, AllowRule, Verb};
 pub use ask::{
-    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, EndpointProbe,
-    Explanation, FEATURE_ASK, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe,
-    Presence, Probe, ProbeCheck, Question, ShownChecksum,
+    AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, DirtyKey, DirtyState,
+    EndpointProbe, Explanation, FEATURE_ASK, KeyExplanation, KeyVerdict, NextStep, ObjectState,
+    PlaceProbe, Presence, Probe, ProbeCheck, Question, ShownChecksum,
 };
 pub use audit::{
     AuditCall, AuditEntry, AuditOutcome, MAX_AUDIT_REASON_BYTES, MAX_AUDIT_REQUEST_BYTES,

@@ -4,6 +4,7 @@ mod asked;
 pub mod check;
 mod credential;
 mod cuts;
+mod dirty;
 pub mod events;
 mod fair;
 mod guard;
@@ -22,6 +23,7 @@ mod watch;
 pub use asked::{Need, able, relative_key};
 pub use credential::{SAME_FAILURES_TO_PAUSE, fails_on_keys, fails_on_work};
 pub use cuts::kept_cuts;
+pub use dirty::{DirtyRow, dirty};
 pub use fair::{MAX_YIELDS, TURN, yields};
 pub use guard::{
     Before, Counted, DEFAULT_MAX_COUNT, DEFAULT_MAX_PERCENT, Guard, MAX_RECOUNTS, guard,

@@ -24,6 +24,7 @@ use s3sync_proto::model::{
 };
 use tokio::sync::watch;
 
+pub use crate::plan::DirtyRow;
 pub use change::{Applied, Catalogue, CatalogueChange, RequestKey};
 pub use error::Error;
 pub use figures::{DestinationFigures, Figures, JobFigures, QueueFigures, RangeState};
@@ -173,6 +174,9 @@ pub trait Store: Send + Sync + 'static {
         key: &Key,
         runs: u32,
     ) -> Result<Vec<(RunName, Failure)>, Error>;
+
+    /// What events left to be done about one key of a job, and where. One that is dirty in several runs is told of by the newest.
+    async fn dirty_key(&self, job: &Name, key: &Key) -> Result<Vec<(Location, DirtyRow)>, Error>;
 
     /// Sets why runs stand where they stand (nobody can do the work), where that differs from what is recorded.
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error>;

@@ -1,9 +1,12 @@
 //! What an agent says of single keys and of buckets when people ask.
 
+use s3sync_lab::{Fault, Faults, Object, QueueConfig, Rule, When};
+use s3sync_tests::wait::until;
 use s3sync_tests::world::{CHINA, CHINA_DESTINATION, SOURCE, Times, WEST, WEST_DESTINATION, World};
 use serde_json::Value;
 
-use super::world;
+use super::events::QUEUE;
+use super::{RUN_BOUND, world};
 
 /// A job with both agents, a few objects in place, and nothing else to do.
 async fn prepared() -> (World, super::Folder) {
@@ -143,6 +146,78 @@ async fn what_an_agents_rules_forbid_is_not_looked_at_and_said() {
     );
     assert_eq!(world.side("cnn1").counts().total(), 0, "no request left the agent");
     assert!(world.side("usw2").object(WEST_DESTINATION, "destfolder/k").is_none());
+}
+
+/// What is said of a key that an event told of, at the first destination.
+async fn dirty(world: &World, key: &str) -> Value {
+    let told = world.ctl(&["explain", "media", key, "-o", "json"]).await.unwrap();
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap_or_default();
+    told["destinations"][0]["dirty"].clone()
+}
+
+/// Waits until the key is no longer dirty; then both sides have the same.
+async fn in_place(world: &World) {
+    until("it is in place and no longer dirty", RUN_BOUND, || async {
+        let found = dirty(world, "k").await;
+        let copy = world.side("usw2").object(WEST_DESTINATION, "destfolder/k");
+        let equal = copy.map(|copy| copy.body.clone())
+            == world.side("usw2").object(SOURCE, "srcfolder/k").map(|object| object.body.clone());
+        if found.is_null() && equal { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+async fn until_dirty(world: &World, key: &str, state: &str) -> Value {
+    until(&format!("{key} is {state}"), RUN_BOUND, || async {
+        let found = dirty(world, key).await;
+        if found["state"] == state { Ok(found) } else { Err(found) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_an_event_told_of_is_dirty_until_it_is_in_place() {
+    let (mut world, _folder) = world(Times::short()).await;
+    let queues = world.start_queue(QueueConfig::new(QUEUE)).await.unwrap();
+    let west = world.side("usw2");
+    for key in ["srcfolder/k", "srcfolder/gone"] {
+        west.seed(SOURCE, key, "first");
+    }
+    let mirror = "deletes: { policy: mirror, max_percent: 1 }\n";
+    world.apply_job_with_events(QUEUE, mirror).await.unwrap();
+    let text = super::event_deletes::agent_of("one", &world.url());
+    world.start_agent_with("one", &text).unwrap();
+    world.ctl_ok(&["job", "run", "media", "--wait", "--quiet"]).await.unwrap();
+    assert_eq!(dirty(&world, "k").await, Value::Null);
+    // An agent is at its look.
+    let held = Rule::of("GetObject", Fault::Hold, When::Always).at(SOURCE, "srcfolder/k");
+    west.set_faults(Faults::new(1, vec![held]));
+    west.change(SOURCE, "srcfolder/k", Some(Object::new("second")));
+    let found = until_dirty(&world, "k", "DIRTY_STATE_WORKED_ON").await;
+    assert_eq!(found["reason"], "one works on it");
+    assert!(found["sequencer"].as_str().unwrap().starts_with("00"), "{found:#}");
+    west.set_faults(Faults::default());
+    in_place(&world).await;
+    // A pause keeps what is told of.
+    world.ctl_ok(&["job", "pause", "media"]).await.unwrap();
+    west.change(SOURCE, "srcfolder/k", Some(Object::new("third")));
+    let found = until_dirty(&world, "k", "DIRTY_STATE_PAUSED").await;
+    assert!(found["reason"].as_str().unwrap().contains("the job is paused"), "{found:#}");
+    let table = world.ctl_ok(&["explain", "media", "k"]).await.unwrap();
+    assert!(table.contains("dirty     paused: its run is paused"), "{table}");
+    world.ctl_ok(&["job", "resume", "media"]).await.unwrap();
+    in_place(&world).await;
+    // What is gone waits behind the guard.
+    west.change(SOURCE, "srcfolder/gone", None);
+    let found = until_dirty(&world, "gone", "DIRTY_STATE_AWAITING_APPROVAL").await;
+    let reason = found["reason"].as_str().unwrap();
+    assert!(reason.contains("s3syncctl run approve media/"), "{reason}");
+    world.stop_agent("one").await.unwrap();
+    let nobody = world.ctl(&["explain", "media", "gone"]).await.unwrap();
+    let shown = String::from_utf8_lossy(&nobody.stdout).into_owned();
+    assert_eq!(nobody.status.code(), Some(5), "{shown}");
+    assert!(shown.contains("awaiting approval: only the destination has it"), "{shown}");
+    drop(queues);
 }
 
 #[tokio::test(flavor = "multi_thread")]

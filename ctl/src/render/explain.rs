@@ -2,8 +2,9 @@
 
 use s3sync_proto::json::Resource as _;
 use s3sync_proto::model::{
-    CheckState, DestinationExplanation, Endpoint, EndpointProbe, EtagKind, Explanation,
-    KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence, ProbeCheck,
+    CheckState, DestinationExplanation, DirtyKey, DirtyState, Endpoint, EndpointProbe, EtagKind,
+    Explanation, KeyExplanation, KeyVerdict, NextStep, ObjectState, PlaceProbe, Presence,
+    ProbeCheck,
 };
 
 use super::facts::bucket_facts;
@@ -70,6 +71,9 @@ fn explanation_lines(explanation: &Explanation) -> Lines {
 fn destination_lines(destination: &DestinationExplanation, lines: &mut Lines) {
     lines.push(line("", ""));
     lines.push(line("to", place(&destination.location)));
+    if let Some(dirty) = &destination.dirty {
+        dirty_lines(dirty, lines);
+    }
     let (agent, found) = match &destination.found {
         Ok(found) => found,
         Err(why) => {
@@ -113,6 +117,33 @@ fn destination_lines(destination: &DestinationExplanation, lines: &mut Lines) {
         NextStep::Delete => "delete",
     };
     lines.push(line("next", format!("{next}: {}", plain(next_reason))));
+}
+
+fn dirty_lines(dirty: &DirtyKey, lines: &mut Lines) {
+    let DirtyKey { run, since, latest, sequencer, reasons, looks: _, state, next_look, reason } =
+        dirty;
+    let state = match state {
+        DirtyState::Waiting => "waiting",
+        DirtyState::WorkedOn => "worked on",
+        DirtyState::PutOff => "put off",
+        DirtyState::AwaitingApproval => "awaiting approval",
+        DirtyState::Paused => "paused",
+    };
+    lines.push(line("dirty", format!("{state}: {}", plain(reason))));
+    let mut event = format!("since {}, in {}", time(Some(*since)), run_label(run));
+    if latest > since {
+        event.push_str(&format!(", newest event {}", time(Some(*latest))));
+    }
+    if *reasons > 1 {
+        event.push_str(&format!(", {reasons} reasons to look"));
+    }
+    if !sequencer.is_empty() {
+        event.push_str(&format!(", sequencer {}", plain(sequencer)));
+    }
+    lines.push(line("", event));
+    if let Some(next) = next_look {
+        lines.push(line("", format!("looked at again at {}", time(Some(*next)))));
+    }
 }
 
 fn object_lines(label: &str, object: &ObjectState, lines: &mut Lines) {

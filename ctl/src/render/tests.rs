@@ -181,16 +181,29 @@ fn object(presence: s3sync_proto::model::Presence) -> s3sync_proto::model::Objec
     }
 }
 
+fn explained_place(bucket: &str) -> Location {
+    Location { endpoint: "cnn1".parse().unwrap(), bucket: bucket.into(), prefix: "d/".into() }
+}
+
+fn dirty_key() -> s3sync_proto::model::DirtyKey {
+    s3sync_proto::model::DirtyKey {
+        run: "jobs/media/runs/7".parse().unwrap(),
+        since: Timestamp::from_micros(1_700_000_000_000_000),
+        latest: Timestamp::from_micros(1_700_000_060_000_000),
+        sequencer: "00A1".into(),
+        reasons: 3,
+        looks: 2,
+        state: s3sync_proto::model::DirtyState::PutOff,
+        next_look: Some(Timestamp::from_micros(1_700_000_080_000_000)),
+        reason: "2 looks failed; it is looked at again by itself".into(),
+    }
+}
+
 #[test]
 fn a_key_explained_for_people() {
     use s3sync_proto::model::{
         CopyWay, DestinationExplanation, Explanation, KeyExplanation, KeyVerdict, NextStep,
         ObjectState, Presence,
-    };
-    let place = |bucket: &str| Location {
-        endpoint: "cnn1".parse().unwrap(),
-        bucket: bucket.into(),
-        prefix: "d/".into(),
     };
     let there = ObjectState {
         bucket: "dest".into(),
@@ -214,13 +227,15 @@ fn a_key_explained_for_people() {
         destinations: vec![
             DestinationExplanation {
                 index: 0,
-                location: place("dest"),
+                location: explained_place("dest"),
                 found: Ok(("cn-1".parse().unwrap(), found)),
+                dirty: Some(dirty_key()),
             },
             DestinationExplanation {
                 index: 1,
-                location: place("other"),
+                location: explained_place("other"),
                 found: Err("no agent is connected".into()),
+                dirty: None,
             },
         ],
         failures: Vec::new(),
@@ -234,6 +249,9 @@ fn a_key_explained_for_people() {
         failures    none is recorded of the newest runs
 
         to          cnn1:dest/d/
+        dirty       put off: 2 looks failed; it is looked at again by itself
+                    since 2023-11-14T22:13:20Z, in media/7, newest event 2023-11-14T22:14:20Z, 3 reasons to look, sequencer 00A1
+                    looked at again at 2023-11-14T22:14:40Z
         seen by     cn-1
         source      s3://srcbucket/in/a b\n
                     2.0 KiB (2048 bytes), ETag 0cc175b9c0f1b6a831c399e269772661 (MD5), changed 2023-11-14T22:13:20Z

@@ -93,6 +93,46 @@ pub struct DestinationExplanation {
     pub location: Location,
     /// What was found and by whom, or why nobody looked.
     pub found: Result<(Name, KeyExplanation), String>,
+    /// What an event left to be done.
+    pub dirty: Option<DirtyKey>,
+}
+
+/// A key that an event told of, and with which it is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirtyKey {
+    /// The run that works it off.
+    pub run: RunName,
+    /// When the oldest of its events was sent, of those since it was last in place.
+    pub since: Timestamp,
+    /// When the newest was.
+    pub latest: Timestamp,
+    /// S3's sequencer of the newest.
+    pub sequencer: String,
+    /// Reasons to look at it that came since it waits.
+    pub reasons: u64,
+    /// Looks that failed, after which it was put off.
+    pub looks: u32,
+    /// What it waits for.
+    pub state: DirtyState,
+    /// When it is looked at again, of a key that was put off.
+    pub next_look: Option<Timestamp>,
+    /// What it waits for and what follows, for a person.
+    pub reason: String,
+}
+
+/// What a dirty key waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirtyState {
+    /// For an agent.
+    Waiting,
+    /// An agent works on it.
+    WorkedOn,
+    /// A look failed; it is put off.
+    PutOff,
+    /// Its delete waits for the rate guard, or for an approval.
+    AwaitingApproval,
+    /// Its run is paused.
+    Paused,
 }
 
 /// What an agent found at a key on both sides, and what follows.

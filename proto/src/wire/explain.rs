@@ -4,8 +4,9 @@ use super::problems::path;
 use super::run::{class, class_to, key, run_state, run_state_to};
 use super::{Problems, endpoint, failure_from, failure_to, int32, int64, names, time_to};
 use crate::model::{
-    CopyWay, DestinationExplanation, Explanation, Invalid, Key, KeyExplanation, KeyVerdict,
-    Location, NextStep, ObjectState, Presence, ShownChecksum, WorkError,
+    CopyWay, DestinationExplanation, DirtyKey, DirtyState, Explanation, Invalid, Key,
+    KeyExplanation, KeyVerdict, Location, NextStep, ObjectState, Presence, ShownChecksum,
+    WorkError,
 };
 use crate::pb::v1 as pb;
 
@@ -309,6 +310,7 @@ fn destination_from(
         agent,
         unanswered,
         explanation,
+        dirty,
     } = destination;
     let mut problems = Problems::default();
     let index = problems.small_count("destination", index);
@@ -321,10 +323,16 @@ fn destination_from(
             agent.zip(found).map(Ok)
         }
     };
-    let destination = endpoint.zip(found).map(|(endpoint, found)| DestinationExplanation {
+    let dirty = match dirty {
+        None => Some(None),
+        Some(dirty) => problems.part("dirty", dirty_from(dirty)).map(Some),
+    };
+    let all = endpoint.zip(found).zip(dirty);
+    let destination = all.map(|((endpoint, found), dirty)| DestinationExplanation {
         index,
         location: Location { endpoint, bucket, prefix },
         found,
+        dirty,
     });
     problems.finish(destination)
 }
@@ -355,7 +363,7 @@ pub fn key_explained_to(explanation: Explanation) -> pb::ExplainKeyResponse {
 }
 
 fn destination_to(destination: DestinationExplanation) -> pb::DestinationExplanation {
-    let DestinationExplanation { index, location, found } = destination;
+    let DestinationExplanation { index, location, found, dirty } = destination;
     let Location { endpoint, bucket, prefix } = location;
     let (agent, unanswered, explanation) = match found {
         Ok((agent, found)) => {
@@ -371,5 +379,72 @@ fn destination_to(destination: DestinationExplanation) -> pb::DestinationExplana
         agent,
         unanswered,
         explanation,
+        dirty: dirty.map(dirty_to),
+    }
+}
+
+fn dirty_from(dirty: pb::DirtyKey) -> Result<DirtyKey, Invalid> {
+    let pb::DirtyKey {
+        run,
+        since_time,
+        latest_time,
+        sequencer,
+        reasons,
+        looks,
+        state,
+        next_look_time,
+        reason,
+    } = dirty;
+    let mut problems = Problems::default();
+    let run = problems.run("run", &run);
+    let state = problems.choice("state", state, |state| {
+        Some(match state {
+            pb::DirtyState::Unspecified => return None,
+            pb::DirtyState::Waiting => DirtyState::Waiting,
+            pb::DirtyState::WorkedOn => DirtyState::WorkedOn,
+            pb::DirtyState::PutOff => DirtyState::PutOff,
+            pb::DirtyState::AwaitingApproval => DirtyState::AwaitingApproval,
+            pb::DirtyState::Paused => DirtyState::Paused,
+        })
+    });
+    let since = problems.time("since_time", since_time).unwrap_or_default();
+    let latest = problems.time("latest_time", latest_time).unwrap_or_default();
+    let next_look = problems.time("next_look_time", next_look_time);
+    let reasons = problems.count("reasons", reasons);
+    let looks = problems.small_count("looks", looks);
+    let dirty = run.zip(state).map(|(run, state)| DirtyKey {
+        run,
+        since,
+        latest,
+        sequencer,
+        reasons,
+        looks,
+        state,
+        next_look,
+        reason,
+    });
+    problems.finish(dirty)
+}
+
+fn dirty_to(dirty: DirtyKey) -> pb::DirtyKey {
+    let DirtyKey { run, since, latest, sequencer, reasons, looks, state, next_look, reason } =
+        dirty;
+    let state = match state {
+        DirtyState::Waiting => pb::DirtyState::Waiting,
+        DirtyState::WorkedOn => pb::DirtyState::WorkedOn,
+        DirtyState::PutOff => pb::DirtyState::PutOff,
+        DirtyState::AwaitingApproval => pb::DirtyState::AwaitingApproval,
+        DirtyState::Paused => pb::DirtyState::Paused,
+    };
+    pb::DirtyKey {
+        run: run.to_string(),
+        since_time: time_to(since),
+        latest_time: time_to(latest),
+        sequencer,
+        reasons: int64(reasons),
+        looks: int32(looks),
+        state: state.into(),
+        next_look_time: next_look.and_then(time_to),
+        reason,
     }
 }

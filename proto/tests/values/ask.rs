@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use s3sync_proto::model::{
     AgentProbe, Answer, Ask, CheckState, CopyWay, DestinationExplanation, DestinationPlan,
-    Difference, EndpointProbe, Explanation, JobPlan, KeyExplanation, KeyVerdict, NextStep,
-    ObjectState, PlaceProbe, PlanAsk, PlanPart, PlanTally, PlannedKeys, Presence, Probe,
-    ProbeCheck, Question, RunState, Share, Shares, ShownChecksum, ToAgent,
+    Difference, DirtyKey, DirtyState, EndpointProbe, Explanation, JobPlan, KeyExplanation,
+    KeyVerdict, NextStep, ObjectState, PlaceProbe, PlanAsk, PlanPart, PlanTally, PlannedKeys,
+    Presence, Probe, ProbeCheck, Question, RunState, Share, Shares, ShownChecksum, ToAgent,
 };
 
 use super::{
@@ -94,10 +94,36 @@ fn explained() -> BoxedStrategy<KeyExplanation> {
         .boxed()
 }
 
+fn dirty_key() -> impl Strategy<Value = DirtyKey> {
+    let state = select(vec![
+        DirtyState::Waiting,
+        DirtyState::WorkedOn,
+        DirtyState::PutOff,
+        DirtyState::AwaitingApproval,
+        DirtyState::Paused,
+    ]);
+    let times = (time(), time(), of(time()));
+    let counts = (0..1_u64 << 40, 0..9_u32);
+    (run_name(), times, text(), counts, state, text()).prop_map(
+        |(run, (since, latest, next_look), sequencer, (reasons, looks), state, reason)| DirtyKey {
+            run,
+            since,
+            latest,
+            sequencer,
+            reasons,
+            looks,
+            state,
+            next_look,
+            reason,
+        },
+    )
+}
+
 pub(crate) fn explanation() -> impl Strategy<Value = Explanation> {
     let found = prop_oneof![(name(), explained()).prop_map(Ok), "\\PC{1,12}".prop_map(Err),];
-    let destination = (0..16_u32, super::location(), found)
-        .prop_map(|(index, location, found)| DestinationExplanation { index, location, found });
+    let destination = (0..16_u32, super::location(), found, of(dirty_key())).prop_map(
+        |(index, location, found, dirty)| DestinationExplanation { index, location, found, dirty },
+    );
     let state = select(vec![RunState::Succeeded, RunState::Running, RunState::Failed]);
     let run = of((run_name(), state, of(time())));
     let failures = vec((run_name(), failure()), 0..3);

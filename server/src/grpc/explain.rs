@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 use super::Context;
 use super::status::{missing, refused};
 use crate::ask::{self, Silence, Would};
-use crate::plan::{Need, needs, relative_key};
+use crate::plan::{self, Need, needs, relative_key};
 use crate::session::MAX_OPEN_QUESTIONS;
 use crate::store::{Catalogue, SessionView};
 
@@ -43,6 +43,8 @@ pub(super) async fn key(
     }
     let mut destinations = Vec::with_capacity(looked.len());
     let mut late = false;
+    let dirty = context.store.dirty_key(&name, &key).await.map_err(refused)?;
+    let now = context.clock.now();
     for (index, (destination, found)) in job.spec.destinations.iter().zip(looked).enumerate() {
         let found = found.map_err(|silence| match silence {
             Silence::Nobody(why) => why,
@@ -53,9 +55,12 @@ pub(super) async fn key(
         });
         let location = destination.location.clone();
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        destinations.push(DestinationExplanation { index, location, found });
+        let waits = dirty.iter().find(|(place, _)| *place == location);
+        let dirty = waits.map(|(_, row)| plan::dirty(row.clone(), now));
+        destinations.push(DestinationExplanation { index, location, found, dirty });
     }
-    if destinations.iter().all(|one| one.found.is_err()) {
+    // What is recorded is told also while nobody is there to look.
+    if dirty.is_empty() && destinations.iter().all(|one| one.found.is_err()) {
         return Err(silent(&destinations, late));
     }
     let failures = context.store.failures_of_key(&name, &key, RUNS).await.map_err(refused)?;

@@ -64,6 +64,7 @@ const CASES: &[Case] = &[
     ("a retry knows how many keys it has", |b| Box::pin(view::named_keys(b))),
     ("failures are paged, and kept up to the limit", |b| Box::pin(runs::failures_limit(b))),
     ("failures are found by key, newest first", |b| Box::pin(asked::failures_of_key(b))),
+    ("a dirty key is told of with all it waits for", |b| Box::pin(asked::dirty_key(b))),
     ("facts of a bucket are forgotten and learned anew", |b| Box::pin(asked::relearned(b))),
     ("a change wakes who looks after each", |b| Box::pin(runs::wakes(b))),
     ("a reconnect of the same process keeps what is held", |b| Box::pin(sessions::same(b))),

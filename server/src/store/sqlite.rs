@@ -5,6 +5,7 @@ mod audit;
 mod catalogue;
 mod commit;
 mod deletes;
+mod dirty_key;
 mod event_deletes;
 mod events;
 mod failures;
@@ -37,17 +38,17 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use s3sync_proto::model::{
     Agent, Assignment, AuditCall, AuditEntry, AuditOutcome, BucketFacts, EventBatch, Failure,
-    FailureClass, FailureGroup, Following, Held, Key, Name, QueueStatus, Run, RunName, RunReport,
-    RunView, SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch, WorkError,
-    WorkReport,
+    FailureClass, FailureGroup, Following, Held, Key, Location, Name, QueueStatus, Run, RunName,
+    RunReport, RunView, SplitProposal, State, Suspicion, Timestamp, UploadIntent, Verdict, Watch,
+    WorkError, WorkReport,
 };
 use tokio::sync::watch;
 
 pub use open::OpenError;
 
 use super::{
-    Applied, Catalogue, CatalogueChange, Error, Figures, Grant, Keep, ListedRun, OpenSession,
-    Opened, Pruned, RequestKey, RunPosition, SessionId, Snapshot, StartRun, Store,
+    Applied, Catalogue, CatalogueChange, DirtyRow, Error, Figures, Grant, Keep, ListedRun,
+    OpenSession, Opened, Pruned, RequestKey, RunPosition, SessionId, Snapshot, StartRun, Store,
 };
 use crate::metrics::CommitMetrics;
 use commit::Committer;
@@ -278,6 +279,11 @@ impl Store for Sqlite {
     ) -> Result<Vec<(RunName, Failure)>, Error> {
         let (job, key) = (job.clone(), key.clone());
         self.read(move |db| failures::of_key(db, &job, &key, runs)).await
+    }
+
+    async fn dirty_key(&self, job: &Name, key: &Key) -> Result<Vec<(Location, DirtyRow)>, Error> {
+        let (job, key) = (job.clone(), key.clone());
+        self.read(move |db| dirty_key::of(db, &job, &key)).await
     }
 
     async fn explain_runs(&self, reasons: Vec<(RunName, String)>) -> Result<(), Error> {

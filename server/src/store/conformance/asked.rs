@@ -1,10 +1,11 @@
 //! What people ask about: the failures of one key, and facts that are learned anew.
 
 use s3sync_proto::model::{
-    BucketFacts, Counters, EtagKind, Failure, Outcome, RunName, Timestamp, Verdict,
+    BucketFacts, Counters, EtagKind, Failure, FailureClass, Outcome, RunName, Timestamp, Verdict,
 };
 
 use super::bench::{Bench, destination, failure, key, name};
+use super::events::{following, tell};
 
 /// A run of two destinations in which these keys failed at one of them.
 async fn failed(bench: &Bench, index: usize, keys: &[&str]) -> RunName {
@@ -52,6 +53,43 @@ pub(super) async fn failures_of_key(bench: Bench) {
     assert_eq!(third.number, second.number + 1);
     let other = bench.store.failures_of_key(&name("other"), &key("b"), 10).await.unwrap();
     assert_eq!(other, [], "of this job alone");
+}
+
+pub(super) async fn dirty_key(bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    let of = async |text: &str| {
+        let found = bench.store.dirty_key(&name("media"), &key(text)).await.unwrap();
+        found.into_iter().map(|(place, row)| (place.bucket, row)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a").await, []);
+    tell(&bench, watch.held, &["a", "a", "b"]).await;
+    let found = of("a").await;
+    let places: Vec<_> = found.iter().map(|(bucket, _)| bucket.as_str()).collect();
+    assert_eq!(places, ["target", "near"]);
+    let row = found[0].1.clone();
+    assert_eq!((row.since, row.latest, row.reasons, row.looks), (bench.now, bench.now, 1, 0));
+    assert_eq!((row.sequencer.as_str(), row.again, row.is_gone), ("00A1", false, false));
+    assert_eq!((row.holder.as_deref(), row.paused.as_deref()), (None, None));
+    assert_eq!(of("a\0").await, [], "of exactly this key");
+    // Somebody works on it, and it changes again.
+    let work = bench.take(session).await;
+    tell(&bench, watch.held, &["a"]).await;
+    let [(_, held), (_, other)] = of("a").await.try_into().unwrap();
+    assert_eq!((held.holder.as_deref(), held.again, held.reasons), (Some("a"), true, 2));
+    assert_eq!((other.holder, other.again, other.reasons), (None, false, 2));
+    // Its look fails and may pass.
+    let mut last = super::bench::report(work.held, Outcome::Completed, [None, None], 1);
+    last.failures =
+        vec![Failure { class: FailureClass::Transient, ..super::bench::failure(key("a")) }];
+    last.counters = Counters { listed: 2, in_step: 1, failed: 1, ..Counters::default() };
+    assert_eq!(bench.say(last).await.unwrap(), Verdict::Applied);
+    let (_, put_off) = of("a").await.remove(0);
+    assert_eq!((put_off.holder, put_off.looks), (None, 1));
+    assert!(put_off.not_before > bench.now);
+    assert_eq!(of("b").await.len(), 1, "done at one of the two");
+    let run = put_off.run;
+    bench.store.pause_run(&run, "a person looks").await.unwrap();
+    assert_eq!(of("a").await[0].1.paused.as_deref(), Some("a person looks"));
 }
 
 pub(super) async fn relearned(bench: Bench) {
