@@ -63,6 +63,12 @@ pub(super) fn settings(
     };
     let authorities = of_traces("CERTIFICATE");
     let timeout = timeout(of_traces("TIMEOUT").as_deref());
+    if ["CLIENT_CERTIFICATE", "CLIENT_KEY"].iter().any(|name| of_traces(name).is_some()) {
+        problems.push(
+            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY are not used: a collector is shown no certificate"
+                .to_owned(),
+        );
+    }
     let name = variable("OTEL_TRACES_SAMPLER");
     let argument = variable("OTEL_TRACES_SAMPLER_ARG");
     let sampler = sampler(name.as_deref(), argument.as_deref(), &mut problems);
@@ -147,8 +153,9 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_TRACES_SAMPLER", "traceidratio"),
             ("OTEL_TRACES_SAMPLER_ARG", "half"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
         ]);
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert_eq!(problems.len(), 4, "{problems:?}");
         let settings = settings.unwrap();
         assert_eq!((settings.grpc, settings.sampler.ratio), (false, 1.0));
         let (_, problems) = read(&[
