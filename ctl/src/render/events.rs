@@ -128,8 +128,11 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
     let mut lines = vec![line("events", format!("{}{run}", count(following.events)))];
     for one in &following.destinations {
         let lag = one.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
-        let mut text =
-            format!("{}: lag {}, {} keys", place(&one.location), span(lag), count(one.keys));
+        let keys = match one.keys {
+            1 => "1 key waits".to_owned(),
+            keys => format!("{} keys wait", count(keys)),
+        };
+        let mut text = format!("{}: lag {}, {keys}", place(&one.location), span(lag));
         if one.put_off > 0 {
             text.push_str(&format!(", {} of them put off", count(one.put_off)));
         }
@@ -202,7 +205,7 @@ mod tests {
         assert_eq!(
             text(following_lines(&following, at(75))),
             "events: 5,000, worked off in run media/4\n\
-             : cnn1:b/to/: lag 1m15s, 1,200 keys, 2 of them put off, 12,000 told and 11,900 settled a minute\n\
+             : cnn1:b/to/: lag 1m15s, 1,200 keys wait, 2 of them put off, 12,000 told and 11,900 settled a minute\n\
              alarm: S3 lost 1 objects of the source, \"a/b\" last\n"
         );
         following.gap = Some(Gap { since: at(0), reason: "too many".into(), scan: None });
