@@ -37,19 +37,25 @@ pub(crate) fn tls(authorities: Option<&str>) -> Result<ClientTlsConfig, Exporter
     Ok(tls.ca_certificate(Certificate::from_pem(pem)))
 }
 
-/// A client of OTLP over HTTP that trusts the authorities of a file and no others. The library's own has no setting for them.
+/// A client of OTLP over HTTP, where the library's own will not do: it has no setting for the authorities of a file, and
+/// reads those of the system also where there is no TLS, which takes longer than all else a program does to start.
 pub(crate) fn http_client(
-    file: &str,
+    tls: bool,
+    authorities: Option<&str>,
     timeout: Duration,
-) -> Result<reqwest::blocking::Client, ExporterBuildError> {
-    let (_, authorities) = read(file)?;
+) -> Result<Option<reqwest::blocking::Client>, ExporterBuildError> {
+    let (file, authorities) = match (tls, authorities) {
+        (false, _) => ("", Vec::new()),
+        (true, Some(file)) => (file, read(file)?.1),
+        (true, None) => return Ok(None),
+    };
     let build = move || {
         reqwest::blocking::Client::builder().timeout(timeout).tls_certs_only(authorities).build()
     };
     // It has a runtime of its own, which must not be made or dropped where another one is entered.
     let built = std::thread::spawn(build).join();
     let built = built.map_err(|_| wrong(file, &"the client of HTTP cannot be made"))?;
-    built.map_err(|error| wrong(file, &error))
+    built.map(Some).map_err(|error| wrong(file, &error))
 }
 
 /// How long an export over HTTP may take: the variable is in milliseconds.
@@ -84,7 +90,7 @@ mod tests {
         for file in ["nowhere.pem", none] {
             let ways = [
                 tls(Some(file)).map(drop).unwrap_err(),
-                http_client(file, Duration::from_secs(1)).map(drop).unwrap_err(),
+                http_client(true, Some(file), Duration::from_secs(1)).map(drop).unwrap_err(),
             ];
             for error in ways.map(|error| error.to_string()) {
                 assert!(error.contains(CERTIFICATE) && error.contains(file), "{error}");

@@ -93,6 +93,11 @@ class Ours:
             file.write("kind: Job\nname: bench\nsource: {endpoint: west, bucket: source}\n"
                        "destinations: [{endpoint: china, bucket: ours}]\n")
         self.ctl("apply", "-f", job)
+        # What starting costs is not what working costs.
+        deadline = time.monotonic() + 30
+        while "AGENT_STATE_ONLINE" not in self.ctl("agent", "list", "-o", "json"):
+            assert time.monotonic() < deadline, "the agent does not connect"
+            time.sleep(0.05)
 
     def ctl(self, *arguments):
         return subprocess.run([self.demo, "ctl", "--server", self.url, *arguments], check=True, capture_output=True,

@@ -47,10 +47,9 @@ pub(super) fn exporter() -> Result<Option<Exporter>, ExporterBuildError> {
         builder.build()?
     } else {
         let mut builder = MetricExporter::builder().with_http();
-        if settings.tls
-            && let Some(file) = &settings.authorities
-        {
-            builder = builder.with_http_client(http_client(file, settings.timeout)?);
+        let authorities = settings.authorities.as_deref();
+        if let Some(client) = http_client(settings.tls, authorities, settings.timeout)? {
+            builder = builder.with_http_client(client);
         }
         builder.build()?
     };

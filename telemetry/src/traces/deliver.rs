@@ -31,10 +31,9 @@ pub(super) fn exporter(settings: &Settings) -> Result<Deliver<Otlp>, ExporterBui
         builder.build()?
     } else {
         let mut builder = Otlp::builder().with_http();
-        if settings.tls
-            && let Some(file) = &settings.authorities
-        {
-            builder = builder.with_http_client(http_client(file, settings.timeout)?);
+        let authorities = settings.authorities.as_deref();
+        if let Some(client) = http_client(settings.tls, authorities, settings.timeout)? {
+            builder = builder.with_http_client(client);
         }
         builder.build()?
     };
