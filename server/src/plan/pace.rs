@@ -6,7 +6,7 @@ use s3sync_proto::model::Timestamp;
 /// After this time something counts for a bit more than a third.
 const WINDOW: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// How often something happens. At a steady rate `amount` is what happens within [`WINDOW`].
+/// How often something happens. At a steady rate `amount` is what happens within a minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pace {
     /// What counts, as of `at`.
