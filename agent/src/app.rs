@@ -163,11 +163,12 @@ pub fn main_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     for warning in warnings {
         warn!("{warning}");
     }
-    if flags.print_config {
+    let code = if flags.print_config {
         print!("{}", config.shown());
-        return ExitCode::SUCCESS;
-    }
-    let code = work(config);
+        ExitCode::SUCCESS
+    } else {
+        work(config)
+    };
     if let Some(traces) = traces {
         traces.finish(TELEMETRY_LIMIT);
     }

@@ -40,8 +40,9 @@ pub fn none() -> Meter {
 }
 
 impl Metrics {
-    /// Metrics of a process, which of several of the same program it is, sent as the `OTEL_*` variables of its environment say. Where a runtime is entered, by which they
-    /// are sent. What of the variables cannot be used is said and left aside: telemetry keeps no program from its work.
+    /// Metrics of a process, sent as the `OTEL_*` variables of its environment say. `instance` says which of several of the
+    /// program it is. Where a runtime is entered, by which they are sent. What of the variables cannot be used is said and
+    /// left aside: telemetry keeps no program from its work.
     ///
     /// # Panics
     /// Never: the registry is new, so nothing in it has the same name.

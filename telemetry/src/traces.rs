@@ -23,7 +23,6 @@ use crate::Program;
 use crate::environment::variable;
 
 use self::detail::Details;
-
 pub use self::detail::{Detail, Told, in_current_whole, part, whole};
 
 /// The W3C header, and the variable of an environment, that carries a trace on.
@@ -45,8 +44,8 @@ pub struct Traces {
 pub(crate) struct Carried(pub(crate) opentelemetry::TraceId);
 
 impl Traces {
-    /// Begins to deliver traces of a process, which of several of the program it is, if the environment says where to, without the attributes that are private. What it says
-    /// wrongly is logged later.
+    /// Begins to deliver traces of a process, if the environment says where to, without the attributes that are private.
+    /// `instance` says which of several of the program it is. What the environment says wrongly is logged later.
     #[must_use]
     pub fn open(
         program: Program,
@@ -87,8 +86,7 @@ impl Traces {
     where
         S: tracing::Subscriber + for<'span> tracing_subscriber::registry::LookupSpan<'span>,
     {
-        // Log lines stay in the log: some have keys in them.
-        // Spans of finer levels are for logs at these levels.
+        // Log lines stay in the log: some have keys in them. So do spans of finer levels.
         let ours =
             |metadata: &Metadata<'_>| metadata.is_span() && metadata.target().starts_with(OURS);
         let ours = filter_fn(ours).with_max_level_hint(LevelFilter::INFO);

@@ -26,13 +26,9 @@ pub(super) async fn settle(
     work: impl Future<Output = Option<Settled>>,
 ) -> Option<Settled> {
     // For logs that are as fine.
-    let span = match why {
-        Why::Listed => tracing::debug_span!("copy", %key),
-        Why::Named => tracing::debug_span!("key", %key),
-    };
-    let name = match why {
-        Why::Listed => "copy",
-        Why::Named => "key",
+    let (name, span) = match why {
+        Why::Listed => ("copy", tracing::debug_span!("copy", %key)),
+        Why::Named => ("key", tracing::debug_span!("key", %key)),
     };
     // Boxed, since it is large and passed through several futures.
     traces::whole(

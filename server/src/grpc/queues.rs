@@ -45,13 +45,9 @@ impl QueueService for Queues {
         let catalogue = self.0.store.catalogue().await.map_err(refused)?;
         let named = catalogue.queues.into_iter().map(|(name, one)| (name.to_string(), one));
         let (mut queues, next_page_token) = page::by_name("queues", named, page_size, &page_token)?;
+        let now = self.0.clock.now();
         for queue in &mut queues {
-            queue.status = self
-                .0
-                .store
-                .queue_status(&queue.name, self.0.clock.now())
-                .await
-                .map_err(refused)?;
+            queue.status = self.0.store.queue_status(&queue.name, now).await.map_err(refused)?;
         }
         let queues = queues.into_iter().map(wire::queue_to).collect();
         Ok(Response::new(pb::ListQueuesResponse { queues, next_page_token }))

@@ -11,7 +11,6 @@ use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor,
 };
-
 use tokio::time::Instant;
 
 use super::OURS;
@@ -75,8 +74,8 @@ struct Going<'a, P: SpanProcessor, F: Fn() -> Told> {
 }
 
 /// Does something for one object. Its span is delivered, if it is, when that has ended. `failed` gives a short name and
-/// no text: texts may have keys in them. `tell` is called for what is delivered alone; without a result when the work was given
-/// up.
+/// no text: texts may have keys in them. `tell` is called for what is delivered alone; without a result when the work
+/// was given up.
 pub async fn whole<T>(
     work: impl Future<Output = T>,
     failed: impl Fn(&T) -> Option<&str>,
@@ -114,8 +113,8 @@ impl Detail {
     pub const ALL: Self = Self { ratio: 1.0, slow: Duration::ZERO };
 
     fn choose(self) -> bool {
-        // The clause is for a ratio of 1; random numbers are below.
-        fastrand::f64() < self.ratio || self.ratio >= 1.0
+        // Random numbers are below 1, so a ratio of 1 is all.
+        fastrand::f64() < self.ratio
     }
 }
 

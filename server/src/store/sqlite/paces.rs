@@ -26,9 +26,13 @@ impl What {
 
     /// How it stands, of a row of `pools`.
     pub(super) fn of(self, row: &Row<'_>) -> rusqlite::Result<Pace> {
-        let (amount, at) = self.columns();
-        Ok(Pace { amount: row.get(amount)?, at: time(row, at)? })
+        pace(row, self.columns())
     }
+}
+
+/// How it stands, by two columns of a row.
+pub(super) fn pace(row: &Row<'_>, (amount, at): (&str, &str)) -> rusqlite::Result<Pace> {
+    Ok(Pace { amount: row.get(amount)?, at: time(row, at)? })
 }
 
 /// It happened so often more.

@@ -1,18 +1,21 @@
 //! What is known of the queues that jobs name: a row of `watches` for each. Who receives from them is in `receivers`.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
     EventBatch, Name, QueueState, QueueStatus, Timestamp, UnreadableMessage,
 };
 
+use super::paces::pace;
 use super::receivers;
-use super::row::{int, json, parse, time, uint};
+use super::row::{int, json, parse, uint};
 use crate::plan::events::silence as silence_of;
-use crate::plan::pace::Pace;
 use crate::store::Error;
 
 /// Messages that could not be read, of a queue, that are kept to be shown.
 const KEPT_UNREADABLE: i64 = 10;
+
+/// How often messages are received.
+const RECEIVED: (&str, &str) = ("received", "received_at");
 
 /// Makes the rows be those of the queues that jobs name.
 pub(super) fn arm(db: &Connection) -> Result<(), Error> {
@@ -89,7 +92,7 @@ pub(super) fn status(
             let status = QueueStatus {
                 told: told.map(Timestamp::from_micros),
                 messages: count("messages")?,
-                messages_per_minute: pace(row)?.per_minute(now),
+                messages_per_minute: pace(row, RECEIVED)?.per_minute(now),
                 events: count("events")?,
                 ignored: count("ignored")?,
                 unmatched: count("unmatched")?,
@@ -113,11 +116,6 @@ pub(super) fn status(
         status.last_unreadable.push(message);
     }
     Ok(Some(status))
-}
-
-/// How often messages are received.
-fn pace(row: &Row<'_>) -> rusqlite::Result<Pace> {
-    Ok(Pace { amount: row.get("received")?, at: time(row, "received_at")? })
 }
 
 /// A message that could not be read, as it is stored.
@@ -153,7 +151,7 @@ pub(super) fn told(
     let state = news.state.as_ref().map(|state| json(&Kept::from(state))).transpose()?;
     let received = db
         .prepare_cached("SELECT received, received_at FROM watches WHERE queue = ?1")?
-        .query_row([queue.as_str()], pace)?;
+        .query_row([queue.as_str()], |row| pace(row, RECEIVED))?;
     let received = received.plus(news.messages, now);
     db.prepare_cached(&format!(
         "UPDATE watches SET messages = messages + ?2, events = events + ?3, ignored = ignored + ?4,
