@@ -130,6 +130,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), RunE
     // Until the very end: it drains for a while, and is alive meanwhile.
     let ended = match listener {
         Some(listener) => tokio::select! {
+            biased;
             ended = session.run(shutdown) => ended,
             () = http::serve(listener, Arc::new(pages), CancellationToken::new()) => Ok(()),
         },
@@ -186,6 +187,7 @@ fn work(config: Config) -> ExitCode {
     let code = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         tokio::select! {
+            biased;
             ended = run(config, shutdown.clone()) => exit_code(ended),
             () = stop_at_signals(shutdown) => ExitCode::from(EXIT_INTERRUPTED),
         }
@@ -221,6 +223,7 @@ async fn stop_at_signals(shutdown: CancellationToken) {
     };
     for _ in 0..2 {
         tokio::select! {
+            biased;
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -35,6 +35,8 @@ const UNIT: u64 = 1024;
 /// slow down.
 #[derive(Debug)]
 pub struct Limiter {
+    /// Which of this process it is, by when it was made.
+    ordinal: u64,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
     max: usize,
@@ -102,9 +104,11 @@ impl Limiter {
     /// At most `max` requests in flight.
     #[must_use]
     pub fn new(max: usize) -> Arc<Self> {
+        static MADE: AtomicU64 = AtomicU64::new(0);
         let max = max.max(MIN_REQUESTS);
         let state = State { allowed: max, owed: 0, successes: 0, halved: None };
         Arc::new(Self {
+            ordinal: MADE.fetch_add(1, Ordering::Relaxed),
             permits: Arc::new(Semaphore::new(max)),
             state: Mutex::new(state),
             max,
@@ -220,8 +224,9 @@ pub async fn acquire_pair(a: &Arc<Limiter>, b: &Arc<Limiter>) -> [Permit; 2] {
         let permits = a.acquire_many(2).await;
         return permits.try_into().expect("two were asked for");
     }
-    // Always in the same order, so that streams in both directions between two endpoints do not wait for each other.
-    if Arc::as_ptr(a) < Arc::as_ptr(b) {
+    // Always in the same order, so that streams in both directions between two endpoints do not wait for each other; not
+    // by their addresses, which differ from process to process: a history that is played again is the same one.
+    if a.ordinal < b.ordinal {
         let first = a.acquire().await;
         [first, b.acquire().await]
     } else {

@@ -365,6 +365,7 @@ impl Session {
                 return Err(Drained);
             }
             tokio::select! {
+                biased;
                 value = &mut future => return Ok(value),
                 () = self.upkeep() => {}
             }
@@ -375,6 +376,7 @@ impl Session {
     async fn upkeep(&mut self) {
         let draining = self.drain_until;
         tokio::select! {
+            biased;
             () = self.staff.ended() => {}
             () = self.ledger.woken() => {}
             () = self.questions.answered() => {}

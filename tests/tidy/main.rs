@@ -183,6 +183,23 @@ fn pure_modules_are_pure() {
     assert!(pure >= 5, "only {pure} modules say they are pure");
 }
 
+/// Unless told otherwise, `select!` draws which branch it looks at first, and no seed of ours plays a history again.
+#[test]
+fn what_an_agent_waits_for_has_an_order() {
+    let mut selects = 0;
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("agent/src/")) {
+        let mut lines = code(production(text));
+        while let Some(line) = lines.next() {
+            if line.contains("select! {") {
+                selects += 1;
+                let first = lines.next().unwrap_or_default().trim();
+                assert_eq!(first, "biased;", "{path} has a select! without an order");
+            }
+        }
+    }
+    assert!(selects >= 10, "only {selects} are looked at");
+}
+
 #[test]
 fn files_fit_in_the_head() {
     // The limit is for what comes before the tests, so a file of tests alone has none.

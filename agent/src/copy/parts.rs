@@ -87,6 +87,7 @@ pub(super) async fn copy(
         state.carried = Some(Box::new(Carried::new(object.attributes.clone(), tags)));
     }
     let filled = tokio::select! {
+        biased;
         filled = fill(context, state, &plan, &open, &object, done) => filled,
         () = context.give_up.cancelled() => Err(Fault::GivenUp),
     };

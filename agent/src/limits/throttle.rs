@@ -180,6 +180,7 @@ impl Bucket {
                 Next::Changed => drop(changed.changed().await),
                 Next::After(wait) => {
                     tokio::select! {
+                        biased;
                         _ = changed.changed() => {}
                         () = sleep(wait) => {}
                     }

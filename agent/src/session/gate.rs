@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ pub struct SystemClocks {
 pub(crate) struct Gate {
     window: Mutex<Window>,
     /// Changes when the window may have opened. That it closes needs no word: time does that.
-    changed: watch::Sender<()>,
+    changed: Notify,
     clocks: Arc<dyn Clocks>,
 }
 
@@ -58,7 +58,7 @@ impl Clocks for SystemClocks {
 
 impl Gate {
     pub(crate) fn new(clocks: Arc<dyn Clocks>) -> Self {
-        Self { window: Mutex::default(), changed: watch::Sender::new(()), clocks }
+        Self { window: Mutex::default(), changed: Notify::new(), clocks }
     }
 
     pub(crate) fn read_clocks(&self) -> Reading {
@@ -68,7 +68,7 @@ impl Gate {
     /// The state sent at `sent` was answered.
     pub(crate) fn extend(&self, sent: Reading, write_window: Duration) {
         self.window().extend(sent, write_window);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// No commit may begin until the next answer.
@@ -83,9 +83,9 @@ impl Gate {
 
     /// Waits until a commit may begin.
     pub(crate) async fn opened(&self, lost: &CancellationToken) -> Result<(), Lost> {
-        // Subscribed before the first look, so that no change falls between a look and the wait.
-        let mut changed = self.changed.subscribe();
         loop {
+            // Listens from here on, so that no change falls between the look and the wait.
+            let changed = self.changed.notified();
             if lost.is_cancelled() {
                 return Err(Lost);
             }
@@ -93,8 +93,9 @@ impl Gate {
                 return Ok(());
             }
             tokio::select! {
+                biased;
                 () = lost.cancelled() => return Err(Lost),
-                change = changed.changed() => change.map_err(|_| Lost)?,
+                () = changed => {}
             }
         }
     }

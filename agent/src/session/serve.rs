@@ -38,24 +38,27 @@ impl Session {
                 outgoing = self.next_outgoing(pulse);
             }
             let due = pulse.due(self.ledger.changed());
+            // In an order that starves nobody: workers tell only so much before what they told is acknowledged, and what
+            // is received comes before the verdict that nothing was.
             tokio::select! {
-                received = link.receiver.receive() => match received {
-                    Ok(Some(message)) => self.received(message, pulse, &mut redial),
-                    Ok(None) => return Ok(Fault::Broken("the server ended the stream".into())),
-                    Err(error) => return Ok(error.into()),
-                },
+                biased;
+                () = self.upkeep() => {}
                 // A message that waits for room in the connection does not keep others from being received.
                 sent = transmit(&*link.sender, outgoing.as_ref()), if open && outgoing.is_some() => {
                     outgoing = None;
                     // Why it ended is learned by receiving.
                     open = sent;
                 }
+                received = link.receiver.receive() => match received {
+                    Ok(Some(message)) => self.received(message, pulse, &mut redial),
+                    Ok(None) => return Ok(Fault::Broken("the server ended the stream".into())),
+                    Err(error) => return Ok(error.into()),
+                },
                 () = sleep_until(due), if outgoing.is_none() => {}
                 () = sleep_until(pulse.dead()) => return Ok(Fault::Silent),
                 () = sleep_until(redial.unwrap_or(due)), if redial.is_some() => {
                     return Ok(Fault::Broken("the server asked to dial again".into()));
                 }
-                () = self.upkeep() => {}
             }
         }
     }

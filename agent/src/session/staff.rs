@@ -102,6 +102,7 @@ async fn tend(
         sleep(LOST_GRACE).await;
     };
     let ended = tokio::select! {
+        biased;
         ended = work => ended,
         () = overdue => {
             debug!("the worker of a lost assignment was dropped");

@@ -1,6 +1,6 @@
 //! What all workers of an agent share: settings, limits, and what was learned of buckets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,15 +43,15 @@ pub struct Settings {
 pub struct Engine {
     pub(crate) settings: Settings,
     pub(crate) bytes: ByteBudget,
-    limiters: Mutex<HashMap<Name, Arc<Limiter>>>,
-    round_trips: Mutex<HashMap<Name, Arc<RoundTrip>>>,
-    known: Mutex<HashMap<(Name, String), Arc<Known>>>,
+    limiters: Mutex<BTreeMap<Name, Arc<Limiter>>>,
+    round_trips: Mutex<BTreeMap<Name, Arc<RoundTrip>>>,
+    known: Mutex<BTreeMap<(Name, String), Arc<Known>>>,
     /// Until when S3 is not asked to copy between two buckets by itself, since it refused.
-    refused: Mutex<HashMap<Pair, Instant>>,
+    refused: Mutex<BTreeMap<Pair, Instant>>,
     /// What may be used of the limits of jobs, by run.
-    throttles: Mutex<HashMap<RunName, Arc<Throttle>>>,
+    throttles: Mutex<BTreeMap<RunName, Arc<Throttle>>>,
     /// What was done for runs.
-    tallies: Mutex<HashMap<RunName, Arc<Tally>>>,
+    tallies: Mutex<BTreeMap<RunName, Arc<Tally>>>,
 }
 
 /// Runs of which it is remembered what was done, beyond those that are worked at.

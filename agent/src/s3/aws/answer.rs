@@ -67,6 +67,7 @@ where
             return within(about, timeout, request).await;
         };
         let early = tokio::select! {
+            biased;
             answer = &mut request => Some(answer),
             // The sender is dropped with the body; nothing is ever sent.
             _dropped = sent => None,
