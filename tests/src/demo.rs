@@ -1,10 +1,11 @@
 //! The demo: two sides of a border, a server, two agents, real processes. It copies, proves, changes, copies again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -12,14 +13,19 @@ use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use md5::{Digest as _, Md5};
 use s3sync_lab::{Endpoint, QueueConfig};
-use s3sync_proto::model::{Counters, Name};
+use s3sync_proto::model::{Counters, Dirty, Name};
+use tokio::time::Instant;
 
 use crate::objects;
 use crate::wait::until;
-use crate::world::{CHINA, CHINA_DESTINATION, SOURCE, Times, WEST, WEST_DESTINATION, World};
+use crate::world::{
+    CHINA, CHINA_DESTINATION, SOURCE, Times, WEST, WEST_DESTINATION, WEST_READ, World,
+};
 
 /// Objects of the demo.
 const OBJECTS: usize = 3_000;
+/// Objects that are written and overwritten while the job follows events; half of them are deleted then.
+const LIVE: usize = 100;
 /// Events are at the destinations within this, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Reads at once while it proves.
@@ -79,11 +85,13 @@ async fn show(args: Args) -> anyhow::Result<()> {
 
     say("A server, and two agents that dial out to it:");
     world.start_server().await?;
-    world.start_west("us-1")?;
-    world.start_china("cn-1")?;
+    world.start_agent_with("us-1", &agent(&world, "us-1", "us-west-2", &[("usw2", WEST)]))?;
+    let keys = [("usw2", WEST_READ), ("cnn1", CHINA)];
+    world.start_agent_with("cn-1", &agent(&world, "cn-1", "cn-north-1", &keys))?;
     println!("    server  {}  (SQLite in {})", world.url(), world.folder().join("data").display());
     println!("    us-1    has keys of usw2 only");
     println!("    cn-1    has keys of both sides");
+    println!("    Both may delete below destfolder/ of the destinations, and nowhere else.");
 
     say("The job of docs/examples/media.yaml, a destination on each side:");
     std::fs::write(folder.join("media.yaml"), world.job_file())?;
@@ -119,52 +127,107 @@ async fn show(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Configuration of an agent with these keys. Deletes are allowed by name only.
+fn agent(world: &World, name: &str, region: &str, endpoints: &[(&str, (&str, &str))]) -> String {
+    let head = format!(
+        "server = \"{}\"\nname = \"{name}\"\nlabels = {{ region = \"{region}\" }}\n",
+        world.url()
+    );
+    let section = |(endpoint, (key, secret)): &(&str, (&str, &str))| {
+        let destination = if *endpoint == "usw2" { WEST_DESTINATION } else { CHINA_DESTINATION };
+        format!(
+            "\n[endpoints.{endpoint}]\naccess_key_id = \"{key}\"\nsecret_access_key = \"{secret}\"\nallow = [
+  {{ bucket = \"{SOURCE}\", prefix = \"srcfolder/\", verbs = [\"list\", \"read\"] }},
+  {{ bucket = \"{destination}\", prefix = \"destfolder/\", verbs = [\"list\", \"read\", \"write\", \"delete\"] }},
+]\n"
+        )
+    };
+    endpoints.iter().map(section).fold(head, |text, section| text + &section)
+}
+
 /// Objects are written, overwritten and deleted, and events bring it to the destinations.
 async fn events(world: &mut World) -> anyhow::Result<()> {
-    say("The source's bucket tells a queue of each change, and the job follows it:");
+    say("The source's bucket tells a queue of each change, and the job follows it, deletes too:");
     world.start_queue(QueueConfig::new("media-events")).await?;
-    world.apply_job_with_events("media-events", "").await?;
-    println!("    $ s3syncctl apply -f job.yaml        # with events: {{ queue: media-events }}");
+    world.apply_job_with_events("media-events", "deletes: { policy: mirror }\n").await?;
+    println!(
+        "    $ s3syncctl apply -f job.yaml        # with events: {{ queue: media-events }}, deletes: {{ policy: mirror }}"
+    );
     let west = client(&world.side("usw2").url(), "us-west-2", WEST);
     for (what, body) in [("written", "one"), ("overwritten", "one and two")] {
-        let began = tokio::time::Instant::now();
-        for number in 0..10 {
+        for number in 0..LIVE {
             let (key, body) = (format!("srcfolder/live/{number}"), format!("{body} {number}"));
             let put = west.put_object().bucket(SOURCE).key(key).body(body.into_bytes().into());
             put.send().await.context("write")?;
         }
-        until("events bring it to both sides", PATIENCE, || {
-            let behind = live(world);
-            std::future::ready(if behind == 0 { Ok(()) } else { Err(behind) })
-        })
-        .await;
-        println!(
-            "    10 objects {what}: in place on both sides {:?} after the first",
-            began.elapsed()
-        );
+        println!("    {LIVE} objects {what}:");
+        println!("        in place on both sides after {:.1?}", follow(world).await?);
     }
-    let gone = west.delete_object().bucket(SOURCE).key("srcfolder/live/0");
-    gone.send().await.context("delete")?;
-    println!("    one deleted: it stays at the destinations, since the job says nothing else");
+    for number in 0..LIVE / 2 {
+        let key = format!("srcfolder/live/{number}");
+        west.delete_object().bucket(SOURCE).key(key).send().await.context("delete")?;
+    }
+    println!("    {} of them deleted:", LIVE / 2);
+    println!("        gone from both sides after {:.1?}", follow(world).await?);
+    prove(world).await?;
     ctl(world, &["job", "get", "media"]).await?;
     ctl(world, &["queue", "get", "media-events"]).await
 }
 
-/// Objects that were just written and are not in place on both sides.
-fn live(world: &World) -> usize {
-    let (west, china) = (world.side("usw2"), world.side("cnn1"));
-    let source = west.objects(SOURCE).into_iter();
-    let live = source.filter(|(key, _)| key.starts_with(b"srcfolder/live/"));
-    let behind = |side: &Endpoint, bucket: &str, key: &[u8], body: &[u8]| {
-        side.object(bucket, key).is_none_or(|copy| copy.body != body)
-    };
-    live.filter(|(key, object)| {
-        let rest = key.strip_prefix(b"srcfolder/").unwrap_or_default();
-        let key = [b"destfolder/", rest].concat();
-        behind(&west, WEST_DESTINATION, &key, &object.body)
-            || behind(&china, CHINA_DESTINATION, &key, &object.body)
+/// Prints the lag as the job tells it until both sides are as the source, and returns how long that took.
+async fn follow(world: &World) -> anyhow::Result<Duration> {
+    let name = &"media".parse::<Name>().context("a name")?;
+    let (began, said) = (Instant::now(), &Mutex::new(String::new()));
+    until("events bring it to both sides", PATIENCE, || async move {
+        let mut client = world.client().map_err(|error| error.to_string())?;
+        let job = client.get_job(name).await.map_err(|error| error.to_string())?;
+        let lag = job.following.iter().flat_map(|following| &following.destinations).map(lag);
+        let lag = lag.collect::<Vec<_>>().join(", ");
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != lag {
+            println!("        lag: {lag}");
+            said.clone_from(&lag);
+        }
+        match behind(world) {
+            0 => Ok(()),
+            keys => Err(format!("{keys} keys are not there")),
+        }
     })
-    .count()
+    .await;
+    Ok(began.elapsed())
+}
+
+fn lag(of: &Dirty) -> String {
+    let (endpoint, keys) = (&of.location.endpoint, of.keys);
+    match of.oldest {
+        Some(oldest) => {
+            let told = Duration::from_micros(oldest.as_micros().try_into().unwrap_or_default());
+            let age = UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(told);
+            format!("{endpoint} {:.1} s ({keys} keys)", age.as_secs_f64())
+        }
+        None => format!("{endpoint} none"),
+    }
+}
+
+/// Keys of the latest changes that are not the same in the source and on both sides.
+fn behind(world: &World) -> usize {
+    let (west, china) = (world.side("usw2"), world.side("cnn1"));
+    let read = |side: &Endpoint, bucket: &str, prefix: &str| -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let objects = side.objects(bucket).into_iter();
+        let live = objects.filter_map(|(key, object)| {
+            let rest = key.strip_prefix(prefix.as_bytes())?;
+            Some((rest.to_vec(), object.body.to_vec())).filter(|_| rest.starts_with(b"live/"))
+        });
+        live.collect()
+    };
+    let source = read(&west, SOURCE, "srcfolder/");
+    let sides = [
+        read(&west, WEST_DESTINATION, "destfolder/"),
+        read(&china, CHINA_DESTINATION, "destfolder/"),
+    ];
+    let differ = |key: &&Vec<u8>| sides.iter().any(|side| side.get(*key) != source.get(*key));
+    let keys: BTreeSet<_> = source.keys().chain(sides.iter().flat_map(BTreeMap::keys)).collect();
+    keys.into_iter().filter(differ).count()
 }
 
 fn say(text: &str) {
