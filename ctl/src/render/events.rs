@@ -149,6 +149,9 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
             lines.push(line("", format!("{keys} deletes wait for an approval: {how}")));
         }
     }
+    if !following.reason.is_empty() {
+        lines.push(line("waits", following.reason.clone()));
+    }
     if let Some(gap) = &following.gap {
         let scan = gap.scan.as_ref().map_or_else(
             || "a scan begins when no other run of the job is going on".to_owned(),
@@ -200,12 +203,14 @@ mod tests {
             lost: 1,
             last_lost: Some(Key::from("a/b")),
             gap: None,
+            reason: "no agent is connected".into(),
         };
         assert_eq!(lag(&following, at(75)), "1m15s");
         assert_eq!(
             text(following_lines(&following, at(75))),
             "events: 5,000, worked off in run media/4\n\
              : cnn1:b/to/: lag 1m15s, 1,200 keys wait, 2 of them put off, 12,000 told and 11,900 settled a minute\n\
+             waits: no agent is connected\n\
              alarm: S3 lost 1 objects of the source, \"a/b\" last\n"
         );
         following.gap = Some(Gap { since: at(0), reason: "too many".into(), scan: None });

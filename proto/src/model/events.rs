@@ -117,6 +117,8 @@ pub struct Following {
     pub last_lost: Option<Key>,
     /// Events are missing.
     pub gap: Option<Gap>,
+    /// Why keys wait, where no agent can work on some; empty otherwise.
+    pub reason: String,
 }
 
 /// Keys of a destination that wait to be looked at, or are being looked at.

@@ -28,7 +28,8 @@ pub(super) fn last_run_to(last: LastRun) -> pb::LastRun {
 }
 
 pub(super) fn following(following: pb::Following) -> Result<Following, Invalid> {
-    let pb::Following { run, destinations, events, lost_objects, last_lost_key, gap } = following;
+    let pb::Following { run, destinations, events, lost_objects, last_lost_key, gap, reason } =
+        following;
     let mut problems = Problems::default();
     let run = optional_run("run", &run, &mut problems);
     let destinations = destinations
@@ -47,7 +48,7 @@ pub(super) fn following(following: pb::Following) -> Result<Following, Invalid> 
         let since = problems.time("gap.since", since).unwrap_or_default();
         Gap { since, reason, scan: optional_run("gap.run", &run, &mut problems) }
     });
-    problems.finish(Some(Following { run, destinations, events, lost, last_lost, gap }))
+    problems.finish(Some(Following { run, destinations, events, lost, last_lost, gap, reason }))
 }
 
 fn optional_run(field: &str, text: &str, problems: &mut Problems) -> Option<RunName> {
@@ -78,7 +79,7 @@ fn dirty(at: &str, dirty: pb::DirtyKeys, problems: &mut Problems) -> Option<Dirt
 }
 
 pub(super) fn following_to(following: Following) -> pb::Following {
-    let Following { run, destinations, events, lost, last_lost, gap } = following;
+    let Following { run, destinations, events, lost, last_lost, gap, reason } = following;
     let text = |run: Option<RunName>| run.map(|run| run.to_string()).unwrap_or_default();
     pb::Following {
         run: text(run),
@@ -91,6 +92,7 @@ pub(super) fn following_to(following: Following) -> pb::Following {
             reason,
             run: text(scan),
         }),
+        reason,
     }
 }
 

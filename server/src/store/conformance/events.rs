@@ -398,9 +398,14 @@ pub(super) async fn told(mut bench: Bench) {
     assert_eq!((told.events, told.gap, told.destinations.len()), (2, None, 2));
     let first = &told.destinations[0];
     assert_eq!((first.keys, first.oldest, first.location.bucket.as_str()), (2, sent, "target"));
+    let reason = "no agent can do this work";
+    bench.store.explain_runs(vec![(told.run.unwrap(), reason.into())]).await.unwrap();
+    assert_eq!(following_of(&bench).await.reason, reason);
     scan(&bench, session).await;
     let told = following_of(&bench).await;
     assert_eq!((told.destinations[0].keys, told.destinations[0].oldest), (0, None));
+    bench.store.explain_runs(vec![(told.run.unwrap(), reason.into())]).await.unwrap();
+    assert_eq!(following_of(&bench).await.reason, "", "no key waits");
     // Of the queue.
     let rubbish = s3sync_proto::model::UnreadableMessage {
         reason: "is not JSON".into(),

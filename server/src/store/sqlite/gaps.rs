@@ -115,8 +115,9 @@ pub(super) fn following(
     job: &Name,
     now: Timestamp,
 ) -> Result<Option<Following>, Error> {
-    let sql =
-        "SELECT run, events, lost, last_lost, gap, gap_reason, scan FROM job_events WHERE job = ?1";
+    let sql = "SELECT run, events, lost, last_lost, gap, gap_reason, scan,
+                  coalesce((SELECT reason FROM runs WHERE id = run), '') AS reason
+               FROM job_events WHERE job = ?1";
     let found = db
         .prepare_cached(sql)?
         .query_row([job.as_str()], |row| {
@@ -124,26 +125,29 @@ pub(super) fn following(
             let counts: (i64, i64) = (row.get("events")?, row.get("lost")?);
             let lost: Option<Key> = key(row, "last_lost")?;
             let gap: (Option<i64>, String) = (row.get("gap")?, row.get("gap_reason")?);
-            Ok((run, counts, lost, gap, scan))
+            Ok((run, counts, lost, gap, scan, row.get("reason")?))
         })
         .optional()?;
-    let Some((run, (events, lost), last_lost, (gap, reason), scan)) = found else {
+    let Some((run, (events, lost), last_lost, (gap, gap_reason), scan, reason)) = found else {
         return Ok(None);
     };
     let gap = match gap {
         None => None,
         Some(since) => {
             let scan = name_of(db, job, scan)?;
-            Some(Gap { since: Timestamp::from_micros(since), reason, scan })
+            Some(Gap { since: Timestamp::from_micros(since), reason: gap_reason, scan })
         }
     };
     let destinations = match run {
         Some(run) => dirty(db, run, now)?,
         None => Vec::new(),
     };
+    // What was in the way of keys that are settled since is in nobody's way.
+    let waits = destinations.iter().any(|one| one.keys > 0);
+    let reason = if waits { reason } else { String::new() };
     let run = name_of(db, job, run)?;
     let (events, lost) = (uint(events), uint(lost));
-    Ok(Some(Following { run, destinations, events, lost, last_lost, gap }))
+    Ok(Some(Following { run, destinations, events, lost, last_lost, gap, reason }))
 }
 
 fn name_of(db: &Connection, job: &Name, run: Option<i64>) -> Result<Option<RunName>, Error> {
