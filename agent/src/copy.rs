@@ -205,7 +205,7 @@ fn settled(context: &Context, end: End) -> Settled {
             failure = Some(*failed);
         }
     }
-    Settled { counters, failure }
+    Settled { counters, failure, object: String::new() }
 }
 
 async fn bring_in_step(context: &Arc<Context>, mut state: State) -> Option<End> {

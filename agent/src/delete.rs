@@ -26,12 +26,21 @@ enum End {
     Deleted,
     /// It was gone from the destination before.
     Gone,
-    /// The source has it: it is not to be deleted, but brought in step.
+    /// The source has it, or another object stands there than the one to delete: it is looked at anew.
     Back,
     /// It could not be deleted.
     Failed(Failed),
     /// The assignment was lost or given up; what became of the key is not known.
     Lost,
+}
+
+/// Which object a delete is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// Whichever stands there while the source has none.
+    Any,
+    /// The one that was found: another is looked at anew.
+    Found,
 }
 
 /// Deletes these keys, as they were listed at the destination. What became of each, in their order; `None` when the
@@ -40,6 +49,15 @@ pub(crate) async fn settle(
     context: Arc<Context>,
     keys: Vec<Found>,
     unconditional: bool,
+) -> Option<Vec<Settled>> {
+    settle_each(context, keys, unconditional, Which::Any).await
+}
+
+async fn settle_each(
+    context: Arc<Context>,
+    keys: Vec<Found>,
+    unconditional: bool,
+    which: Which,
 ) -> Option<Vec<Settled>> {
     if keys.is_empty() {
         return Some(Vec::new());
@@ -57,14 +75,14 @@ pub(crate) async fn settle(
     let proofs = keys.iter().map(|found| absent(&context, &found.key).boxed());
     let mut ends = all(proofs.collect(), at_once).await;
     if way == Way::Batch {
-        batches(&context, &keys, &mut ends).await;
+        batches(&context, &keys, &mut ends, which).await;
     }
     let rest = keys.iter().zip(ends).map(|(found, end)| {
         let context = &context;
         let rest = async move {
             let end = match end {
                 Some(end) => end,
-                None => one(context, found, way).await,
+                None => one(context, found, way, which).await,
             };
             afterwards(context, &found.key, end, began).await
         };
@@ -73,11 +91,12 @@ pub(crate) async fn settle(
     all(rest.collect(), at_once).await.into_iter().collect()
 }
 
-/// Deletes one key that may be deleted and is not known more of. It is looked at anew, so that its delete is on the
-/// condition of what is there now.
+/// Deletes one key that may be deleted. It is looked at anew: what is there is deleted if it is the object that may be,
+/// and on the condition of it; another is told of as a look would. `allowed` is `ExtraKey::object`.
 pub(crate) async fn named(
     context: &Arc<Context>,
     key: &Key,
+    allowed: &str,
     unconditional: bool,
 ) -> Option<Settled> {
     let began = clock::now();
@@ -97,6 +116,9 @@ pub(crate) async fn named(
             }
             Some(settled)
         }
+        Ok(Some(object)) if !allowed.is_empty() && copy::named::identity(&object) != allowed => {
+            bring_back(context, key).await
+        }
         Ok(Some(object)) => {
             let found = Found {
                 key: key.clone(),
@@ -106,8 +128,9 @@ pub(crate) async fn named(
                 archived: object.is_archived(),
                 etag: object.etag,
             };
-            let settled = settle(Arc::clone(context), vec![found], unconditional).boxed().await?;
-            settled.into_iter().next()
+            let which = if allowed.is_empty() { Which::Any } else { Which::Found };
+            let settled = settle_each(Arc::clone(context), vec![found], unconditional, which);
+            settled.boxed().await?.into_iter().next()
         }
     }
 }
@@ -156,7 +179,7 @@ async fn proof(side: &Side, key: &Key) -> Result<bool, Failed> {
 
 /// Deletes the keys that are proven absent, in batches, each on the condition of its ETag. What does not go well that way
 /// is left to be tried alone.
-async fn batches(context: &Context, keys: &[Found], ends: &mut [Option<End>]) {
+async fn batches(context: &Context, keys: &[Found], ends: &mut [Option<End>], which: Which) {
     let side = &context.destination;
     let left: Vec<usize> = (0..keys.len())
         .filter(|index| ends[*index].is_none() && ability::fits_batch(&keys[*index].key))
@@ -175,7 +198,7 @@ async fn batches(context: &Context, keys: &[Found], ends: &mut [Option<End>]) {
                     Err(_) => None,
                 },
                 // It may have had its effect; alone, the key tells.
-                Err(_) if lost_answer => Some(retried(context, &keys[*index]).await),
+                Err(_) if lost_answer => Some(retried(context, &keys[*index], which).await),
                 Err(_) => None,
             };
             ends[*index] = end;
@@ -184,14 +207,14 @@ async fn batches(context: &Context, keys: &[Found], ends: &mut [Option<End>]) {
 }
 
 /// A key whose batch was not answered.
-async fn retried(context: &Context, found: &Found) -> End {
-    try_alone(context, found, Way::Single, true).await
+async fn retried(context: &Context, found: &Found, which: Which) -> End {
+    try_alone(context, found, (Way::Single, which), true).await
 }
 
-async fn one(context: &Context, found: &Found, way: Way) -> End {
+async fn one(context: &Context, found: &Found, way: Way, which: Which) -> End {
     // Alone, what a batch does with an ETag a single request does as well.
     let way = if way == Way::Batch { Way::Single } else { way };
-    try_alone(context, found, way, false).await
+    try_alone(context, found, (way, which), false).await
 }
 
 fn conditional(side: &Side, found: &Found) -> DeleteRequest {
@@ -199,7 +222,12 @@ fn conditional(side: &Side, found: &Found) -> DeleteRequest {
 }
 
 /// Deletes one key that is proven absent. `ambiguous`: a delete of it may have had its effect already.
-async fn try_alone(context: &Context, found: &Found, way: Way, mut ambiguous: bool) -> End {
+async fn try_alone(
+    context: &Context,
+    found: &Found,
+    (way, which): (Way, Which),
+    mut ambiguous: bool,
+) -> End {
     let side = &context.destination;
     let mut request = conditional(side, found);
     let mut tries = Tries::default();
@@ -212,6 +240,7 @@ async fn try_alone(context: &Context, found: &Found, way: Way, mut ambiguous: bo
         }
         if std::mem::take(&mut look) {
             match again(context, &found.key).await {
+                Ok(Some(etag)) if which == Which::Found && etag != found.etag => return End::Back,
                 Ok(Some(etag)) => request.if_match = Some(etag),
                 Ok(None) => return if ambiguous { End::Deleted } else { End::Gone },
                 Err(end) => return end,
@@ -232,6 +261,9 @@ async fn try_alone(context: &Context, found: &Found, way: Way, mut ambiguous: bo
             return if ambiguous { End::Deleted } else { End::Gone };
         }
         let next = if error.class == Class::Precondition {
+            if which == Which::Found {
+                return End::Back;
+            }
             looks += 1;
             look = true;
             retry::changed(looks, fastrand::f64())
@@ -294,5 +326,6 @@ fn not_deleted(key: &Key, failed: &Failed, began: Timestamp) -> Settled {
     Settled {
         counters: Counters { not_deleted: 1, ..Counters::default() },
         failure: Some(failure(key, error, *attempts, began)),
+        object: String::new(),
     }
 }

@@ -23,7 +23,6 @@ use crate::s3::ObjectStore;
 use crate::work::{Desk, Lost, Orders, Progress};
 use context::Context;
 pub use engine::{Engine, Settings};
-use range::named::Named;
 
 /// Uploads of earlier holders aborted at once.
 const ABORTS_AT_ONCE: usize = 8;
@@ -116,10 +115,9 @@ async fn work(
         .await;
     match work {
         Work::Range { range, cursor } => range::run(context, range, cursor, left, orders).await,
-        Work::Keys(keys) => range::named::run(context, keys, left, Named::Look, orders).await,
+        Work::Keys(keys) => range::named::look(context, keys, left, orders).await,
         Work::DeleteKeys { keys, unconditional } => {
-            let named = Named::Delete { unconditional };
-            range::named::run(context, keys, left, named, orders).await
+            range::named::delete(context, keys, unconditional, orders).await
         }
         Work::Delete(work) => deletes::run(context, work, orders).await,
         Work::Reap => {

@@ -66,9 +66,9 @@ pub use usage::{
 };
 pub use view::{HeldRange, MAX_HELD_SHOWN, RangeState, RangeStrip, RunAgent, RunStage, RunView};
 pub use work::{
-    Ack, Assignment, DeleteWork, Extras, FEATURE_CAREFUL, FEATURE_COMPARE, FEATURE_DELETES,
-    FEATURE_EVENT_DELETES, FEATURE_KEYS, FEATURE_LIMITS, FromAgent, Held, Hello, Lease,
-    MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OPENED_WITH, MAX_PARTS,
-    MAX_TRACE_LINKS, Outcome, Share, Shares, SplitProposal, State, Suspicion, ToAgent, Upload,
-    UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
+    Ack, Assignment, DeleteWork, ExtraKey, Extras, FEATURE_CAREFUL, FEATURE_COMPARE,
+    FEATURE_DELETES, FEATURE_EVENT_DELETES, FEATURE_KEYS, FEATURE_LIMITS, FromAgent, Held, Hello,
+    Lease, MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OBJECT_BYTES,
+    MAX_OPENED_WITH, MAX_PARTS, MAX_TRACE_LINKS, Outcome, Share, Shares, SplitProposal, State,
+    Suspicion, ToAgent, Upload, UploadIntent, UploadPlan, Verdict, Welcome, Work, WorkReport,
 };

@@ -381,6 +381,8 @@ fn messages_of_agents() {
         cursor: Some(vec![0; MAX_KEY_BYTES + 1].into()),
         counters: Some(pb::Counters { failed: -1, ..Default::default() }),
         failures: vec![pb::Failure { class: 1, destination: -1, ..Default::default() }],
+        gone: vec!["k".into()],
+        gone_objects: vec!["o".repeat(257), String::new()],
         ..Default::default()
     };
     invalid(
@@ -390,6 +392,8 @@ fn messages_of_agents() {
             "cursor: has 1025",
             "counters.failed: -1",
             "failures[0].destination: -1",
+            "gone_objects: has 2 objects of 1 keys; give as many, or none",
+            "gone_objects[0]: has 257 bytes; at most 256 are allowed",
         ],
     );
     invalid(from_agent(Message::Report(Default::default())), &["outcome: 0 is not"]);

@@ -9,11 +9,11 @@ use s3sync_proto::model::{
     Ack, Agent, AgentEndpoint, AgentState, AllowRule, Assignment, AuditCall, AuditEntry,
     AuditOutcome, BucketFacts, CompareMode, DeleteMode, DeletePolicy, DeleteReview, DeleteShare,
     DeleteWork, Destination, DestinationProgress, Encryption, Endpoint, EndpointSpec, EtagKind,
-    Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key, KeyRange,
-    Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS, Name,
-    Outcome, OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State, Suspicion,
-    Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb, Verdict, Warning,
-    Welcome, Work, WorkError, WorkReport,
+    ExtraKey, Extras, Failure, FailureClass, Filter, FromAgent, Held, Hello, Job, JobSpec, Key,
+    KeyRange, Lease, Limits, Location, MAX_DESTINATIONS, MAX_KEY_BYTES, MAX_OPENED_WITH, MAX_PARTS,
+    Name, Outcome, OverlapPolicy, Run, RunName, RunState, Schedule, SplitProposal, State,
+    Suspicion, Timestamp, Timing, ToAgent, Trigger, Upload, UploadIntent, UploadPlan, Verb,
+    Verdict, Warning, Welcome, Work, WorkError, WorkReport,
 };
 
 mod ask;
@@ -318,7 +318,7 @@ fn report() -> impl Strategy<Value = WorkReport> {
         work_error().prop_map(Outcome::Errored)
     ];
     let head = (any::<u64>(), held(), outcome, of(key()), of(key()));
-    let extras = (ascending(), vec(key(), 0..3), ascending(), usage())
+    let extras = (ascending(), vec(key(), 0..3), extra_keys(0), usage())
         .prop_map(|(deleting, samples, gone, usage)| Extras { deleting, samples, gone, usage });
     (head, counters(), vec(failure(), 0..4), extras).prop_map(
         |(head, counters, failures, extras)| {
@@ -339,6 +339,13 @@ fn report() -> impl Strategy<Value = WorkReport> {
 
 fn ascending() -> impl Strategy<Value = Vec<Key>> {
     btree_set(key(), 0..4).prop_map(|keys| keys.into_iter().collect())
+}
+
+/// Keys, each with the object that only the destination has.
+fn extra_keys(least: usize) -> impl Strategy<Value = Vec<ExtraKey>> {
+    let object = "[a-f0-9/]{0,12}";
+    btree_map(key(), object, least..4)
+        .prop_map(|keys| keys.into_iter().map(|(key, object)| ExtraKey { key, object }).collect())
 }
 
 pub(crate) fn from_agent() -> impl Strategy<Value = FromAgent> {
@@ -415,13 +422,15 @@ pub(crate) fn assignment() -> impl Strategy<Value = Assignment> {
             Work::Delete(DeleteWork { range, cursor, count_only, unconditional, deleting })
         },
     );
+    let delete_keys = (extra_keys(1), any::<bool>())
+        .prop_map(|(keys, unconditional)| Work::DeleteKeys { keys, unconditional });
     let places = (location(), destination(), endpoint_spec(), endpoint_spec(), facts(), facts());
     let rules = (
         compare(),
         filter(),
         vec(upload, 0..3),
         (text(), vec(text(), 0..3), any::<bool>()),
-        prop_oneof![range, delete, Just(Work::Reap)],
+        prop_oneof![range, delete, delete_keys, Just(Work::Reap)],
     );
     (held(), run_name(), places, rules).prop_map(|(held, run, places, rules)| {
         let (source, destination, source_endpoint, destination_endpoint, source_facts, facts) =

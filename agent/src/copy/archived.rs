@@ -10,7 +10,7 @@ use crate::scan::frontier::Settled;
 /// What becomes of an object that a listing or a HEAD shows to be archived. No request is made for it.
 pub(crate) fn settled(source: &Found) -> Settled {
     let counters = Counters { listed: 1, archived: 1, ..Counters::default() };
-    Settled { counters, failure: Some(failure(source)) }
+    Settled { counters, failure: Some(failure(source)), object: String::new() }
 }
 
 pub(super) fn failure(source: &Found) -> Failure {

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use s3sync_proto::model::{CompareMode, Counters, Key};
+use s3sync_proto::model::{CompareMode, Counters, Key, MAX_OBJECT_BYTES};
 
 use super::single::STREAM_BYTES;
 use super::trace::Why;
@@ -28,8 +28,8 @@ enum Look {
     Ended(End),
     /// The source does not have it.
     Vanished {
-        /// And the destination does. A run over listings counts and deletes it, if it is to be.
-        extra: bool,
+        /// What the destination has. A run over listings counts and deletes it, if it is to be.
+        extra: Option<Object>,
     },
     /// The filter leaves it out.
     Filtered,
@@ -57,11 +57,12 @@ async fn settle_inner(context: &Arc<Context>, key: Key, mut left: Option<Left>) 
     let settled = match looked {
         Ok(Look::Filtered) => {
             let counters = Counters { filtered: 1, ..Counters::default() };
-            Settled { counters, failure: None }
+            Settled { counters, ..Settled::default() }
         }
         Ok(Look::Vanished { extra }) => {
             let mut settled = settled(context, End::Vanished);
-            settled.counters.extra = u64::from(extra);
+            settled.counters.extra = u64::from(extra.is_some());
+            settled.object = extra.as_ref().map(identity).unwrap_or_default();
             settled
         }
         Ok(Look::Ended(end)) => settled(context, end),
@@ -102,7 +103,7 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
             return Ok(Look::Ended(End::InStep(false)));
         }
         if error.class == Class::NoSuchKey {
-            let extra = there.is_some() && context.filter.lets_key(key);
+            let extra = there.filter(|_| context.filter.lets_key(key));
             return Ok(Look::Vanished { extra });
         }
         match tries.failed(error.class, fastrand::f64()) {
@@ -130,6 +131,13 @@ async fn look(context: &Arc<Context>, key: &Key) -> Result<Look, Failed> {
     // Most of what is asked about more closely is not read.
     state.opened = Mutex::new(Some(opened).filter(|_| ask.is_none()));
     Ok(Look::Differs(Box::new(state)))
+}
+
+/// What tells an object from any other that stands under its key before or after it: `ExtraKey::object`.
+pub(crate) fn identity(object: &Object) -> String {
+    let version = object.version_id.as_deref().unwrap_or_default();
+    let text = format!("{}/{}/{version}", object.etag, object.modified.as_micros());
+    if text.len() > MAX_OBJECT_BYTES { String::new() } else { text }
 }
 
 /// The ETag the source must have for the key to be in step. None where more than an ETag is compared.

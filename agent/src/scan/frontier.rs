@@ -22,6 +22,8 @@ pub struct Settled {
     pub counters: Counters,
     /// Why it is not in step.
     pub failure: Option<Failure>,
+    /// Of a key that only the destination has, which object that is: `ExtraKey::object`.
+    pub object: String,
 }
 
 /// A key that is not settled yet.
@@ -86,7 +88,7 @@ impl Frontier {
             *keys += 1;
             settled.counters += counters;
         } else {
-            let settled = Some(Settled { counters, failure: None });
+            let settled = Some(Settled { counters, ..Settled::default() });
             self.slots.push_back(Slot { last: key, keys: 1, settled });
         }
         self.advance();
@@ -146,7 +148,7 @@ impl Frontier {
         while !self.report_is_full()
             && let Some(slot) = self.slots.pop_front_if(|slot| slot.settled.is_some())
         {
-            let Settled { counters, failure } = slot.settled.unwrap_or_default();
+            let Settled { counters, failure, object: _ } = slot.settled.unwrap_or_default();
             self.first += 1;
             self.failures -= usize::from(failure.is_some());
             self.beyond -= slot.keys;
@@ -194,7 +196,7 @@ mod tests {
 
     fn failed(n: u32) -> Settled {
         let counters = Counters { listed: 1, failed: 1, ..Counters::default() };
-        Settled { counters, failure: Some(failure(&key(n))) }
+        Settled { counters, failure: Some(failure(&key(n))), ..Settled::default() }
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
         }
         assert_eq!(u64::from(n) + 1, MAX_BEYOND);
         assert_eq!(frontier.slots.len(), 2);
-        frontier.settle(ticket, Settled { counters: one(), failure: None });
+        frontier.settle(ticket, Settled { counters: one(), ..Settled::default() });
         assert_eq!(frontier.take().unwrap().counters.listed, MAX_BEYOND);
     }
 
@@ -286,7 +288,7 @@ mod tests {
                 }
                 if n % take_every == 0 && !open.is_empty() {
                     let (ticket, n) = open.swap_remove(order[n % order.len()].index(open.len()));
-                    frontier.settle(ticket, if *kind == 1 { failed(n) } else { Settled { counters: one(), failure: None } });
+                    frontier.settle(ticket, if *kind == 1 { failed(n) } else { Settled { counters: one(), ..Settled::default() } });
                     check(&mut frontier, &open)?;
                 }
             }

@@ -287,7 +287,7 @@ impl Pass {
     fn settled(&mut self, step: Step, settled: Vec<Settled>) {
         let told = &mut self.told;
         told.counters += step.counters;
-        for Settled { mut counters, failure } in settled {
+        for Settled { mut counters, failure, object: _ } in settled {
             // It was counted by the scan.
             counters.extra = 0;
             told.counters += counters;

@@ -6,7 +6,7 @@ mod idle;
 mod left;
 pub(super) mod named;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,10 @@ struct Driver {
     named: Option<VecDeque<Key>>,
     /// What is done about them.
     how: Named,
+    /// Of keys to delete, which object may be: another stays.
+    allowed: BTreeMap<Key, String>,
     /// Of these, those that only the destination has, and that are not reported yet.
-    gone: BTreeSet<Key>,
+    gone: BTreeMap<Key, String>,
     frontier: Frontier,
     careful: Careful,
     /// Uploads that earlier holders left open, of keys that were not come to yet.
@@ -101,7 +103,8 @@ impl Driver {
             merge,
             named: None,
             how: Named::Look,
-            gone: BTreeSet::new(),
+            allowed: BTreeMap::new(),
+            gone: BTreeMap::new(),
             frontier: Frontier::default(),
             careful: Careful::default(),
             left: BTreeMap::new(),

@@ -246,8 +246,8 @@ pub enum Work {
     /// Delete these keys, which the source did not have; bounds as of [`Self::Keys`]. Given out only when it is on disk
     /// that they may be.
     DeleteKeys {
-        /// Strictly ascending.
-        keys: Vec<Key>,
+        /// Strictly ascending, each with the object that may be deleted.
+        keys: Vec<ExtraKey>,
         /// Also where the bucket cannot do it conditionally.
         unconditional: bool,
     },
@@ -333,10 +333,23 @@ pub struct Extras {
     pub samples: Vec<Key>,
     /// Of named keys, all between the cursors that only the destination has; strictly ascending, at most
     /// [`MAX_KEYS_PER_WORK`].
-    pub gone: Vec<Key>,
+    pub gone: Vec<ExtraKey>,
     /// Requests made and waits since the report before.
     pub usage: Usage,
 }
+
+/// A key that only the destination has, and which object that is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExtraKey {
+    /// The key, without prefix.
+    pub key: Key,
+    /// A text that no two objects of a key share, at most [`MAX_OBJECT_BYTES`]; empty where it is not known, or any is
+    /// meant.
+    pub object: String,
+}
+
+/// Most bytes of [`ExtraKey::object`].
+pub const MAX_OBJECT_BYTES: usize = 256;
 
 /// How an assignment stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

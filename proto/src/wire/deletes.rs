@@ -4,8 +4,8 @@ use super::problems::path;
 use super::run::key;
 use super::{Problems, int32, int64};
 use crate::model::{
-    DeleteReview, DeleteShare, DeleteWork, Extras, Key, KeyRange, MAX_DELETE_SAMPLES, MAX_DELETING,
-    MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, Work,
+    DeleteReview, DeleteShare, DeleteWork, ExtraKey, Extras, Key, KeyRange, MAX_DELETE_SAMPLES,
+    MAX_DELETING, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK, MAX_OBJECT_BYTES, Work,
 };
 use crate::pb::{agent::v1 as agent_pb, v1 as pb};
 
@@ -49,13 +49,19 @@ pub(super) fn review_to(review: DeleteReview) -> pb::DeleteReview {
     pb::DeleteReview { etag, destinations: destinations.into_iter().map(share).collect() }
 }
 
-/// What a report says of keys to delete: those it names, samples, and those that are gone.
-pub(super) fn extras(lists: [Vec<bytes::Bytes>; 3], problems: &mut Problems) -> Extras {
+/// What a report says of keys to delete: those it names, samples, and those that are gone, with what stands there.
+pub(super) fn extras(
+    lists: [Vec<bytes::Bytes>; 3],
+    gone_objects: Vec<String>,
+    problems: &mut Problems,
+) -> Extras {
     let [deleting, samples, gone] = lists;
     let deleting = keys("deleting", deleting, MAX_DELETING, problems).unwrap_or_default();
     let samples = samples.into_iter().filter_map(|one| key("extra_samples", one, problems));
     let samples = samples.take(MAX_DELETE_SAMPLES).collect();
-    let gone = keys("gone", gone, MAX_KEYS_PER_WORK, problems).unwrap_or_default();
+    let gone = keys("gone", gone, MAX_KEYS_PER_WORK, problems)
+        .map(|gone| with_objects("gone_objects", gone, gone_objects, problems))
+        .unwrap_or_default();
     Extras { deleting, samples, gone, ..Extras::default() }
 }
 
@@ -82,6 +88,59 @@ pub(super) fn work_to(work: DeleteWork) -> agent_pb::DeleteWork {
         unconditional,
         deleting: deleting.into_iter().map(Key::into_bytes).collect(),
     }
+}
+
+/// Work that deletes named keys.
+pub(super) fn keys_to_delete(
+    work: agent_pb::DeleteKeysWork,
+    problems: &mut Problems,
+) -> Option<Work> {
+    let agent_pb::DeleteKeysWork { keys, unconditional, objects } = work;
+    let keys = keys_work("delete_keys.keys", keys, problems)?;
+    let keys = with_objects("delete_keys.objects", keys, objects, problems);
+    Some(Work::DeleteKeys { keys, unconditional })
+}
+
+/// The same for the wire.
+pub(super) fn keys_to_delete_to(
+    keys: Vec<ExtraKey>,
+    unconditional: bool,
+) -> agent_pb::DeleteKeysWork {
+    let (keys, objects) = without_objects(keys);
+    agent_pb::DeleteKeysWork { keys, unconditional, objects }
+}
+
+/// Keys, each with its object.
+fn with_objects(
+    field: &str,
+    keys: Vec<Key>,
+    mut objects: Vec<String>,
+    problems: &mut Problems,
+) -> Vec<ExtraKey> {
+    if objects.is_empty() {
+        objects.resize(keys.len(), String::new());
+    } else if objects.len() != keys.len() {
+        let (there, wanted) = (objects.len(), keys.len());
+        problems.add(field, format!("has {there} objects of {wanted} keys; give as many, or none"));
+    }
+    for (index, object) in objects.iter().enumerate() {
+        let bytes = object.len();
+        if bytes > MAX_OBJECT_BYTES {
+            let text = format!("has {bytes} bytes; at most {MAX_OBJECT_BYTES} are allowed");
+            problems.add(format!("{field}[{index}]"), text);
+        }
+    }
+    keys.into_iter().zip(objects).map(|(key, object)| ExtraKey { key, object }).collect()
+}
+
+/// The same for the wire.
+pub(super) fn without_objects(keys: Vec<ExtraKey>) -> (Vec<bytes::Bytes>, Vec<String>) {
+    let (keys, mut objects): (Vec<_>, Vec<_>) =
+        keys.into_iter().map(|ExtraKey { key, object }| (key.into_bytes(), object)).unzip();
+    if objects.iter().all(String::is_empty) {
+        objects.clear();
+    }
+    (keys, objects)
 }
 
 /// Keys, strictly ascending.

@@ -159,6 +159,7 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
         extra_samples,
         gone,
         usage,
+        gone_objects,
     } = message;
     let mut problems = Problems::default();
     let outcome = problems.choice("outcome", outcome, |outcome| match outcome {
@@ -181,7 +182,7 @@ fn report(message: pb::WorkReport) -> Result<WorkReport, Invalid> {
     for (index, failure) in failures.into_iter().enumerate() {
         known.extend(problems.part(&format!("failures[{index}]"), failure_from(failure)));
     }
-    let mut extras = deletes::extras([deleting, extra_samples, gone], &mut problems);
+    let mut extras = deletes::extras([deleting, extra_samples, gone], gone_objects, &mut problems);
     extras.usage = usage::usage("usage", usage.unwrap_or_default(), &mut problems);
     problems.finish(outcome.map(|outcome| WorkReport {
         sequence,
@@ -466,10 +467,7 @@ fn work(work: Option<pb::assignment::Work>, problems: &mut Problems) -> Option<W
         Some(pb::assignment::Work::Keys(pb::KeysWork { keys })) => {
             deletes::keys_work("keys.keys", keys, problems).map(Work::Keys)
         }
-        Some(pb::assignment::Work::DeleteKeys(pb::DeleteKeysWork { keys, unconditional })) => {
-            let keys = deletes::keys_work("delete_keys.keys", keys, problems)?;
-            Some(Work::DeleteKeys { keys, unconditional })
-        }
+        Some(pb::assignment::Work::DeleteKeys(work)) => deletes::keys_to_delete(work, problems),
         Some(pb::assignment::Work::Delete(work)) => deletes::work(work, problems),
         Some(pb::assignment::Work::Range(pb::RangeWork { after, until, cursor })) => {
             let mut optional =

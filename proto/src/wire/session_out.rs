@@ -115,6 +115,7 @@ fn report_to(report: WorkReport) -> pb::WorkReport {
         Outcome::Yielded => (Wire::Yielded, None),
         Outcome::Errored(error) => (Wire::Errored, Some(work_error_to(error))),
     };
+    let (gone, gone_objects) = deletes::without_objects(extras.gone);
     pb::WorkReport {
         sequence,
         assignment_id: held.id,
@@ -127,7 +128,8 @@ fn report_to(report: WorkReport) -> pb::WorkReport {
         error,
         deleting: keys(extras.deleting),
         extra_samples: keys(extras.samples),
-        gone: keys(extras.gone),
+        gone,
+        gone_objects,
         usage: (!extras.usage.is_empty()).then(|| usage::usage_to(extras.usage)),
     }
 }
@@ -224,8 +226,7 @@ pub(super) fn assignment_to(assignment: Assignment) -> pb::Assignment {
             keys: keys.into_iter().map(Key::into_bytes).collect(),
         }),
         Work::DeleteKeys { keys, unconditional } => {
-            let keys = keys.into_iter().map(Key::into_bytes).collect();
-            pb::assignment::Work::DeleteKeys(pb::DeleteKeysWork { keys, unconditional })
+            pb::assignment::Work::DeleteKeys(deletes::keys_to_delete_to(keys, unconditional))
         }
         Work::Delete(work) => pb::assignment::Work::Delete(deletes::work_to(work)),
         Work::Range { range, cursor } => pb::assignment::Work::Range(pb::RangeWork {

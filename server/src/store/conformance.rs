@@ -19,6 +19,7 @@ mod gaps;
 mod history;
 mod keep;
 mod pause;
+mod permits;
 mod rates;
 mod receivers;
 mod retry;
@@ -157,6 +158,11 @@ const CASES: &[Case] = &[
     ("a flood of deletes by events waits for a person", |b| {
         Box::pin(event_deletes::stopped_flood(b))
     }),
+    ("a delete by an event is counted once, whoever dies", |b| {
+        Box::pin(event_deletes::counted_once(b))
+    }),
+    ("a delete that nobody did in time is decided on anew", |b| Box::pin(event_deletes::lapsed(b))),
+    ("deletes that passed are held to new limits", |b| Box::pin(event_deletes::tighter(b))),
     ("deletes by events are approved as they were shown", |b| {
         Box::pin(event_deletes::other_shown(b))
     }),
@@ -203,5 +209,9 @@ pub async fn all(make: impl AsyncFn() -> Arc<dyn Store>) {
     for (name, case) in CASES {
         eprintln!("conformance: {name}");
         case(Bench::new(make().await).await).await;
+    }
+    for seed in 0..20 {
+        eprintln!("conformance: deletes by events are counted once, whatever happens, seed {seed}");
+        permits::play(Bench::new(make().await).await, seed).await;
     }
 }

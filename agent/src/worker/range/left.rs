@@ -39,7 +39,7 @@ impl Driver {
         self.copying += 1;
         self.spawn(async move {
             copy::abandon(&context, &key, &left).await;
-            Event::Key(ticket, Some(Settled { counters, failure: None }))
+            Event::Key(ticket, Some(Settled { counters, ..Settled::default() }))
         });
     }
 }

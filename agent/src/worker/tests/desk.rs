@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
-    BucketFacts, Counters, Failure, Key, KeyRange, MAX_DELETING, Outcome, Timestamp, Upload,
+    BucketFacts, Counters, ExtraKey, Failure, Key, KeyRange, MAX_DELETING, Outcome, Timestamp,
+    Upload,
 };
 
 use crate::work::{Begun, Desk, Lost, Progress};
@@ -42,7 +43,7 @@ pub(super) struct Recorded {
     /// Keys that were named, and how many were reported before.
     pub(super) suspects: Vec<(Key, u64)>,
     /// Named keys that only the destination has.
-    pub(super) gone: Vec<Key>,
+    pub(super) gone: Vec<ExtraKey>,
 }
 
 impl Recorder {
@@ -94,7 +95,8 @@ impl Desk for Recorder {
             recorded.uploads.retain(|(key, _), _| covered.map_or(!completed, |to| key > to));
             recorded.done |= completed && progress.cursor == recorded.range.until;
             let told = |key: &Key| progress.cursor.as_ref().is_none_or(|cursor| key <= cursor);
-            assert!(progress.extras.gone.iter().all(told), "gone beyond the cursor");
+            let gone = &progress.extras.gone;
+            assert!(gone.iter().all(|gone| told(&gone.key)), "gone beyond the cursor");
             recorded.gone.extend(progress.extras.gone);
             recorded.cursor = progress.cursor;
             recorded.counters += progress.counters;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Assignment, Counters, DeleteMode, DeletePolicy, FailureClass, Held, JobSpec, Key, Outcome,
-    RunState, Trigger, Verdict, Work, WorkReport,
+    Assignment, CompareMode, Counters, DeleteMode, DeletePolicy, ExtraKey, FailureClass, Held,
+    JobSpec, Key, Outcome, RunState, Trigger, Verdict, Work, WorkReport,
 };
 
 use super::bench::{Bench, destination, failure, job, key, name, report};
@@ -21,7 +21,7 @@ async fn put(bench: &Bench, spec: JobSpec) {
     bench.change(change).await.unwrap();
 }
 
-fn mirror(max_per_hour: u64) -> DeletePolicy {
+pub(super) fn mirror(max_per_hour: u64) -> DeletePolicy {
     DeletePolicy {
         mode: DeleteMode::Mirror,
         max_percent: Some(100.0),
@@ -31,7 +31,7 @@ fn mirror(max_per_hour: u64) -> DeletePolicy {
 }
 
 /// A job that mirrors and follows a queue, after a scan that found so many keys in place.
-async fn begun(bench: &Bench, policy: DeletePolicy, in_place: u64) -> (SessionId, Held) {
+pub(super) async fn begun(bench: &Bench, policy: DeletePolicy, in_place: u64) -> (SessionId, Held) {
     let (session, watch) = following(bench).await;
     put(bench, spec(policy)).await;
     bench.start().await;
@@ -52,18 +52,25 @@ async fn work(bench: &Bench, session: SessionId) -> Option<(Assignment, bool, Ve
         Work::Keys(keys) => (work, false, keys),
         Work::DeleteKeys { keys, unconditional } => {
             assert!(!unconditional);
-            (work, true, keys)
+            (work, true, keys.into_iter().map(|one| one.key).collect())
         }
         other @ (Work::Range { .. } | Work::Reap | Work::Delete(_)) => panic!("{other:?}"),
     })
 }
 
-/// Reports that all keys of a work are gone at the source.
+/// Reports that all keys of a work are gone at the source; at the destination the first object stands under each.
 async fn all_gone(bench: &Bench, held: Held, keys: Vec<Key>) -> Verdict {
+    found(bench, held, keys, "1").await
+}
+
+/// As [`all_gone`], with the object that stands there.
+async fn found(bench: &Bench, held: Held, keys: Vec<Key>, object: &str) -> Verdict {
     let count = keys.len() as u64;
     let counters = Counters { listed: count, vanished: count, extra: count, ..Counters::default() };
     let mut report = WorkReport { counters, ..report(held, Outcome::Completed, [None, None], 0) };
-    report.extras.gone = keys;
+    let object = object.to_owned();
+    report.extras.gone =
+        keys.into_iter().map(|key| ExtraKey { key, object: object.clone() }).collect();
     bench.say(report).await.unwrap()
 }
 
@@ -87,7 +94,7 @@ async fn deleted(bench: &Bench, held: Held, count: u64) {
 }
 
 /// Keys of the run of events that wait to be looked at or deleted, and those that wait for a person.
-async fn waiting(bench: &Bench) -> (u64, u64) {
+pub(super) async fn waiting(bench: &Bench) -> (u64, u64) {
     let following = bench.store.following(&name("media"), bench.now).await.unwrap().unwrap();
     let one = &following.destinations[0];
     (one.keys, one.awaiting)
@@ -190,6 +197,78 @@ pub(super) async fn stopped_flood(bench: Bench) {
     assert!(all.contains(&"later".to_owned()));
 }
 
+pub(super) async fn counted_once(bench: Bench) {
+    let (session, queue) = begun(&bench, mirror(1), 100).await;
+    tell(&bench, queue, &["a"]).await;
+    let (first, _, keys) = work(&bench, session).await.unwrap();
+    all_gone(&bench, first.held, keys).await;
+    assert_eq!(waiting(&bench).await, (1, 0), "it may be deleted");
+    // Who told of it died before the message was deleted: it comes again.
+    tell(&bench, queue, &["a"]).await;
+    let deletes = look(&bench, session).await;
+    assert_eq!(waiting(&bench).await, (1, 0), "it was let pass before");
+    assert_eq!(names(&deletes[0].1), ["a"]);
+    // Once more while it is being deleted, and the holder dies.
+    tell(&bench, queue, &["a"]).await;
+    bench.store.close_session(session, bench.now).await.unwrap();
+    let next = bench.connect("b", "1", Vec::new()).await.session;
+    let again = bench.try_take(next).await.unwrap();
+    let allowed = ExtraKey { key: key("a"), object: "1".into() };
+    assert_eq!(again.work, Work::DeleteKeys { keys: vec![allowed], unconditional: false });
+    // Its run is replaced meanwhile, and the guard shuts.
+    assert_eq!(
+        bench.say(report(again.held, Outcome::Yielded, [None, None], 0)).await.unwrap(),
+        Verdict::Applied
+    );
+    put(&bench, JobSpec { paused: false, compare: CompareMode::Etag, ..spec(mirror(1)) }).await;
+    tell(&bench, queue, &["b"]).await;
+    let deletes = look(&bench, next).await;
+    assert_eq!(deletes.iter().map(|(_, keys)| names(keys)).collect::<Vec<_>>(), [["a"]]);
+    assert_eq!(waiting(&bench).await, (1, 1), "the other one waits");
+    // It was deleted, written and deleted again before anybody could tell: that is another delete.
+    found(&bench, deletes[0].0.held, vec![key("a")], "2").await;
+    assert_eq!(waiting(&bench).await, (0, 2));
+    // What a person approves does not count, also when it is looked at again.
+    let run = events_run(&bench).await;
+    bench.store.approve_run(&run.name, &run.deletes.unwrap().etag, bench.now).await.unwrap();
+    tell(&bench, queue, &["a", "b"]).await;
+    let (last, delete, keys) = work(&bench, next).await.unwrap();
+    assert!(!delete && names(&keys) == ["a", "b"]);
+    let counters = Counters { listed: 2, vanished: 2, extra: 2, ..Counters::default() };
+    let mut told =
+        WorkReport { counters, ..report(last.held, Outcome::Completed, [None, None], 0) };
+    told.extras.gone = [("a", "2"), ("b", "1")]
+        .map(|(name, object)| ExtraKey { key: key(name), object: object.into() })
+        .into();
+    assert_eq!(bench.say(told).await.unwrap(), Verdict::Applied);
+    assert_eq!(waiting(&bench).await, (2, 0));
+}
+
+pub(super) async fn lapsed(mut bench: Bench) {
+    let (session, queue) = begun(&bench, mirror(1), 100).await;
+    tell(&bench, queue, &["a"]).await;
+    let (first, _, keys) = work(&bench, session).await.unwrap();
+    all_gone(&bench, first.held, keys).await;
+    // Nobody deletes it for as long as it counts: then it must not go beside what passes now.
+    bench.pass(Duration::from_secs(3_660));
+    tell(&bench, queue, &["b"]).await;
+    let deletes = look(&bench, session).await;
+    assert_eq!(deletes.iter().map(|(_, keys)| keys.len()).sum::<usize>(), 1, "{deletes:?}");
+    assert_eq!(waiting(&bench).await, (1, 1));
+}
+
+pub(super) async fn tighter(bench: Bench) {
+    let (session, queue) = begun(&bench, mirror(3), 100).await;
+    tell(&bench, queue, &["a", "b"]).await;
+    let (first, _, keys) = work(&bench, session).await.unwrap();
+    all_gone(&bench, first.held, keys).await;
+    assert_eq!(waiting(&bench).await, (2, 0));
+    // A person sees what comes and wants to be asked.
+    put(&bench, spec(mirror(0))).await;
+    assert_eq!(look(&bench, session).await, []);
+    assert_eq!(waiting(&bench).await, (0, 2));
+}
+
 pub(super) async fn other_shown(bench: Bench) {
     let (session, queue) = begun(&bench, mirror(0), 100).await;
     tell(&bench, queue, &["a", "b"]).await;
@@ -278,7 +357,7 @@ pub(super) async fn odd_report(bench: Bench) {
     let counters = Counters { listed: 1, vanished: 1, extra: 1, ..Counters::default() };
     let mut odd =
         WorkReport { counters, ..report(look.held, Outcome::Checkpoint, [None, Some("a")], 0) };
-    odd.extras.gone = vec![key("b")];
+    odd.extras.gone = vec![ExtraKey { key: key("b"), object: String::new() }];
     let refused = bench.say(odd).await;
     assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
 }

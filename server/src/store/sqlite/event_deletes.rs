@@ -2,11 +2,15 @@
 //! of a job that mirrors: the key waits in its pool (`gone` is 1) until `plan::rate` lets it pass, or a person. What may be
 //! deleted (2) is on disk before anybody is given it as work, so nobody deletes what was not named before. A pool that was
 //! stopped once stays so until a person approves what is shown.
+//!
+//! What passes is one object under a key, and it is counted once: when the key is looked at again, because an event came twice
+//! or its holder died, the delete of the same object is let pass again for as long as it counts. Another object is decided on
+//! anew, and never deleted in its place.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    Counters, DeleteMode, DeleteReview, DeleteShare, Key, Location, MAX_DELETE_SAMPLES, Run,
-    RunName, Timestamp, WorkReport,
+    Counters, DeleteMode, DeleteReview, DeleteShare, ExtraKey, Key, Location, MAX_DELETE_SAMPLES,
+    Run, RunName, Timestamp, WorkReport,
 };
 use s3sync_proto::status::reason;
 use sha2::{Digest as _, Sha256};
@@ -22,6 +26,8 @@ pub(super) const WAITS: i64 = 1;
 pub(super) const MAY_GO: i64 = DELETE;
 /// A key that waits is due never.
 const NEVER: i64 = i64::MAX;
+/// When a delete passed that a person approved: it does not count, so it never ceases to.
+const PERSON: i64 = i64::MAX;
 
 const MINUTE: i64 = 60_000_000;
 const MINUTES: i64 = 60;
@@ -44,13 +50,35 @@ pub(super) fn hold(
     {
         return Ok(());
     }
-    let mut hold = db.prepare_cached(
-        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, gone = ?3, held = ?4,
-             not_before = ?5 WHERE work = ?1 AND key = ?2 AND generation = taken",
-    )?;
-    for key in &report.extras.gone {
-        hold.execute(params![row.id, key.as_bytes(), WAITS, now.as_micros(), NEVER])?;
+    // What passed before still does, if it is within the limits of now.
+    let since = if is_within(db, row, now)? { counts_since(now) } else { PERSON };
+    let known = "object <> '' AND object = ?3 AND passed >= ?4";
+    let mut hold = db.prepare_cached(&format!(
+        "UPDATE pending_keys SET work = NULL, taken = NULL, looks = 0, object = ?3, held = ?5,
+             lost = CASE WHEN {known} THEN lost ELSE 0 END, attempts = CASE WHEN {known} THEN attempts ELSE 0 END,
+             gone = CASE WHEN {known} THEN ?6 ELSE ?7 END, passed = CASE WHEN {known} THEN passed ELSE 0 END,
+             not_before = CASE WHEN {known} THEN ?5 ELSE ?8 END
+         WHERE work = ?1 AND key = ?2 AND generation = taken"
+    ))?;
+    for ExtraKey { key, object } in &report.extras.gone {
+        let (key, now) = (key.as_bytes(), now.as_micros());
+        hold.execute(params![row.id, key, object, since, now, MAY_GO, WAITS, NEVER])?;
     }
+    Ok(())
+}
+
+/// Whether what passed at a range's destination is within the limits of its run.
+fn is_within(db: &Connection, row: &RangeRow, now: Timestamp) -> Result<bool, Error> {
+    let Some((job, place)) = place_of(db, row.run, row.destination)? else { return Ok(false) };
+    let (spec, _) = runs::spec(db, row.run)?;
+    let (keys, passed) = (keys_of(db, &job, &place)?, passed(db, &job, &place, now)?);
+    Ok(rate(&spec.deletes, Flow { keys, passed, waiting: 0 }) == Rate::Passes)
+}
+
+/// Deletes that were let pass before do not count any more, and are not done any more: they are decided on anew.
+pub(super) fn lapse(db: &Connection, pool: i64, now: Timestamp) -> Result<(), Error> {
+    let sql = "UPDATE pending_keys SET gone = 0 WHERE pool = ?1 AND gone = 2 AND passed < ?2 AND work IS NULL";
+    db.prepare_cached(sql)?.execute([pool, counts_since(now)])?;
     Ok(())
 }
 
@@ -79,7 +107,7 @@ pub(super) fn decide(
             most
         }
     };
-    pass(db, pool, most, NEVER, now)?;
+    pass(db, pool, most, NEVER, (now, now.as_micros()))?;
     if most > 0 {
         db.prepare_cached(
             "INSERT INTO event_deletes (job, place, minute, keys) VALUES (?1, ?2, ?3, ?4)
@@ -110,24 +138,35 @@ fn waiting(db: &Connection, pool: i64, until: i64) -> Result<u64, Error> {
     Ok(uint(db.prepare_cached(sql)?.query_row([pool, until], |row| row.get(0))?))
 }
 
-/// Lets so many of those that wait longest be deleted.
-fn pass(db: &Connection, pool: i64, most: u64, until: i64, now: Timestamp) -> Result<(), Error> {
+/// Lets so many of those that wait longest be deleted; `passed` is when, or [`PERSON`].
+fn pass(
+    db: &Connection,
+    pool: i64,
+    most: u64,
+    until: i64,
+    (now, passed): (Timestamp, i64),
+) -> Result<(), Error> {
     db.prepare_cached(
-        "UPDATE pending_keys SET gone = ?3, not_before = ?5 WHERE pool = ?1 AND key IN
+        "UPDATE pending_keys SET gone = ?3, not_before = ?5, passed = ?6 WHERE pool = ?1 AND key IN
              (SELECT key FROM pending_keys WHERE pool = ?1 AND gone = 1 AND held <= ?4 ORDER BY held, key LIMIT ?2)",
     )?
-    .execute(params![pool, int(most), MAY_GO, until, now.as_micros()])?;
+    .execute(params![pool, int(most), MAY_GO, until, now.as_micros(), passed])?;
     Ok(())
 }
 
 /// Deletes by events that passed at a place within the last hour.
 fn passed(db: &Connection, job: &str, place: &Location, now: Timestamp) -> Result<u64, Error> {
     let place = json(place)?;
-    let since = now.as_micros() / MINUTE - MINUTES;
+    let since = counts_since(now) / MINUTE;
     db.prepare_cached("DELETE FROM event_deletes WHERE job = ?1 AND place = ?2 AND minute < ?3")?
         .execute(params![job, place, since])?;
     let sql = "SELECT COALESCE(SUM(keys), 0) FROM event_deletes WHERE job = ?1 AND place = ?2";
     Ok(uint(db.prepare_cached(sql)?.query_row([job, &place], |row| row.get(0))?))
+}
+
+/// Since when deletes that passed count.
+fn counts_since(now: Timestamp) -> i64 {
+    (now.as_micros() / MINUTE - MINUTES) * MINUTE
 }
 
 /// Job and place of a destination of a run.
@@ -282,7 +321,7 @@ pub(super) fn approve(
         )));
     };
     for (pool, destination, _) in asking {
-        pass(db, pool, u64::MAX, until, now)?;
+        pass(db, pool, u64::MAX, until, (now, PERSON))?;
         db.execute(
             "UPDATE event_guards SET reason = '', approved = ?2 WHERE pool = ?1",
             params![pool, etag],

@@ -379,8 +379,8 @@ fn hand_over(
         paces::inherit(db, pool, to)?;
         db.execute(
             "INSERT INTO pending_keys (pool, key, generation, lost, attempts, first, latest, not_before, sequencer,
-                                       traceparent, gone, held)
-             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer, traceparent, gone, held
+                                       traceparent, gone, held, object, passed)
+             SELECT ?2, key, 1, lost, attempts, first, latest, not_before, sequencer, traceparent, gone, held, object, passed
              FROM pending_keys
              WHERE pool = ?1 AND work IS NULL
              ON CONFLICT (pool, key) DO UPDATE SET generation = generation + 1, first = MIN(first, excluded.first)",

@@ -3,13 +3,14 @@
 //! Keys stay bound to the work that took them until it is leased again: a late report of a holder whose session
 //! expired still counts, and no other work has its keys meanwhile.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use s3sync_proto::model::{
-    Counters, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK,
+    Counters, ExtraKey, Failure, FailureClass, Key, MAX_KEY_BYTES_PER_WORK, MAX_KEYS_PER_WORK,
     MAX_TRACE_LINKS, Timestamp, WorkReport,
 };
 
 use super::deletes::DELETE;
+use super::event_deletes;
 use super::paces::{self, What};
 use super::report::{count, fail_keys, forget};
 use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32, word};
@@ -59,23 +60,26 @@ pub(super) fn take(
     pool: i64,
     events: bool,
     now: Timestamp,
-) -> Result<(Vec<Key>, i64), Error> {
+) -> Result<(Vec<ExtraKey>, i64), Error> {
     db.prepare_cached("UPDATE pending_keys SET work = NULL, taken = NULL WHERE work = ?1")?
         .execute([work])?;
     let mode: i64 = db
         .prepare_cached("UPDATE ranges SET cursor = NULL WHERE id = ?1 RETURNING mode")?
         .query_row([work], |row| row.get(0))?;
     give_up_poison(db, pool, now)?;
-    let suspect: Option<Vec<u8>> = db
+    if mode == DELETE {
+        event_deletes::lapse(db, pool, now)?;
+    }
+    let suspect: Option<ExtraKey> = db
         .prepare_cached(
-            "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost >= ?2 AND gone = ?3
+            "SELECT key, object FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost >= ?2 AND gone = ?3
              ORDER BY key LIMIT 1",
         )?
-        .query_row([pool, LOST_TOGETHER, mode], |row| row.get(0))
+        .query_row([pool, LOST_TOGETHER, mode], extra_key)
         .optional()?;
     let keys = match suspect {
         // Alone: if it dies again, it was this key.
-        Some(key) => vec![Key::from(key)],
+        Some(key) => vec![key],
         None => {
             let most = if events { MAX_EVENT_KEYS_PER_WORK } else { MAX_KEYS_PER_WORK };
             free(db, pool, mode, most, now)?
@@ -85,13 +89,13 @@ pub(super) fn take(
         db.prepare_cached(
             "UPDATE pending_keys SET work = ?3, taken = generation WHERE pool = ?1 AND key = ?2",
         )?
-        .execute(params![pool, key.as_bytes(), work])?;
+        .execute(params![pool, key.key.as_bytes(), work])?;
         // What an earlier holder of the key may have left open goes along.
         db.prepare_cached(
             "UPDATE OR REPLACE upload_intents SET range = ?3
              WHERE key = ?2 AND range IN (SELECT id FROM ranges WHERE pool = ?1) AND range <> ?3",
         )?
-        .execute(params![pool, key.as_bytes(), work])?;
+        .execute(params![pool, key.key.as_bytes(), work])?;
     }
     Ok((keys, mode))
 }
@@ -114,18 +118,18 @@ fn free(
     mode: i64,
     most: usize,
     now: Timestamp,
-) -> Result<Vec<Key>, Error> {
+) -> Result<Vec<ExtraKey>, Error> {
     let mut statement = db.prepare_cached(
-        "SELECT key FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 AND not_before <= ?3 AND gone = ?5
+        "SELECT key, object FROM pending_keys WHERE pool = ?1 AND work IS NULL AND lost < ?2 AND not_before <= ?3 AND gone = ?5
          ORDER BY not_before, key LIMIT ?4",
     )?;
     let most = int(most as u64);
     let arguments = [pool, LOST_TOGETHER, now.as_micros(), most, mode];
-    let rows = statement.query_map(arguments, |row| row.get::<_, Vec<u8>>(0))?;
+    let rows = statement.query_map(arguments, extra_key)?;
     let (mut keys, mut bytes) = (Vec::new(), 0);
-    for row in rows {
-        let key = Key::from(row?);
-        bytes += key.as_bytes().len();
+    for key in rows {
+        let key = key?;
+        bytes += key.key.as_bytes().len();
         if bytes > MAX_KEY_BYTES_PER_WORK {
             break;
         }
@@ -133,6 +137,11 @@ fn free(
     }
     keys.sort_unstable();
     Ok(keys)
+}
+
+fn extra_key(row: &Row<'_>) -> Result<ExtraKey, rusqlite::Error> {
+    let (key, object) = (row.get::<_, Vec<u8>>("key")?, row.get("object")?);
+    Ok(ExtraKey { key: Key::from(key), object })
 }
 
 /// Whether a pool has free keys that are due for a kind of work.

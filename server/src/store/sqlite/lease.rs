@@ -288,7 +288,7 @@ fn assignment(
                 let (spec, _) = specs.of(db, run)?;
                 Work::DeleteKeys { keys, unconditional: spec.deletes.unconditional }
             }
-            (keys, _) => Work::Keys(keys),
+            (keys, _) => Work::Keys(keys.into_iter().map(|one| one.key).collect()),
         },
     };
     let (traceparent, trace_links) = traces(db, held, events, traceparent)?;

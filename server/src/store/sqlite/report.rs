@@ -167,7 +167,7 @@ fn check(row: &RangeRow, report: &WorkReport) -> Result<(), Error> {
     if !report.failures.iter().all(|failure| settled(&failure.key)) {
         return refuse("a failed key is not between the cursors");
     }
-    if !report.extras.gone.iter().all(settled) {
+    if !report.extras.gone.iter().all(|gone| settled(&gone.key)) {
         return refuse("a key that is gone is not between the cursors");
     }
     Ok(())
