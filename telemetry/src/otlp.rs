@@ -44,9 +44,9 @@ pub(crate) fn http_client(
     authorities: Option<&str>,
     timeout: Duration,
 ) -> Result<Option<reqwest::blocking::Client>, ExporterBuildError> {
-    let (file, authorities) = match (tls, authorities) {
-        (false, _) => ("", Vec::new()),
-        (true, Some(file)) => (file, read(file)?.1),
+    let authorities = match (tls, authorities) {
+        (false, _) => Vec::new(),
+        (true, Some(file)) => read(file)?.1,
         (true, None) => return Ok(None),
     };
     let build = move || {
@@ -54,8 +54,13 @@ pub(crate) fn http_client(
     };
     // It has a runtime of its own, which must not be made or dropped where another one is entered.
     let built = std::thread::spawn(build).join();
-    let built = built.map_err(|_| wrong(file, &"the client of HTTP cannot be made"))?;
-    built.map(Some).map_err(|error| wrong(file, &error))
+    let failed = |why: &dyn std::fmt::Display| {
+        ExporterBuildError::InvalidConfiguration(format!(
+            "the HTTP client of OTLP cannot be made: {why}"
+        ))
+    };
+    let built = built.map_err(|_| failed(&"its thread panicked"))?;
+    built.map(Some).map_err(|error| failed(&error))
 }
 
 /// How long an export over HTTP may take: the variable is in milliseconds.
