@@ -44,6 +44,8 @@ pub struct Received {
     pub receives: u32,
     /// When it was sent; `None` when the queue does not say.
     pub sent: Option<Timestamp>,
+    /// How long it had waited when it was received first, by the queue's clock; `None` when the queue does not say.
+    pub waited: Option<Duration>,
 }
 
 /// A message of a batch with which it was not done.

@@ -166,7 +166,10 @@ impl Queue for Sqs {
             .wait_time_seconds(seconds_or_count(wait.min(MAX_WAIT).as_secs()))
             .visibility_timeout(seconds_or_count(hidden.as_secs()))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(
+                MessageSystemAttributeName::ApproximateFirstReceiveTimestamp,
+            );
         let answer = receive.send().await;
         let ReceiveMessageOutput { messages, .. } =
             answer.map_err(|error| self.failed("ReceiveMessage", &error))?;
@@ -244,14 +247,19 @@ fn received(message: Message) -> Option<Received> {
     let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount)
         .and_then(|count| count.parse().ok())
         .unwrap_or(1);
-    let sent = attribute(MessageSystemAttributeName::SentTimestamp)
-        .and_then(|millis| millis.parse::<i64>().ok())
-        .map(|millis| Timestamp::from_micros(millis.saturating_mul(1_000)));
+    let time = |name| {
+        let millis = attribute(name)?.parse::<i64>().ok().filter(|millis| *millis > 0)?;
+        Some(Timestamp::from_micros(millis.saturating_mul(1_000)))
+    };
+    let sent = time(MessageSystemAttributeName::SentTimestamp);
+    let first = time(MessageSystemAttributeName::ApproximateFirstReceiveTimestamp);
+    let waited = sent.zip(first).map(|(sent, first)| first.since(sent));
     Some(Received {
         receipt: message.receipt_handle?,
         body: message.body.unwrap_or_default(),
         receives,
         sent,
+        waited,
     })
 }
 

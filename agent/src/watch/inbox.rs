@@ -36,6 +36,7 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Read {
     receipt: String,
+    waited: Option<Duration>,
     events: VecDeque<ObjectEvent>,
     ignored: u64,
     unreadable: Option<UnreadableMessage>,
@@ -95,6 +96,7 @@ impl Inbox {
             }
             let Some(message) = self.waiting.pop_front() else { break };
             batch.news.messages += 1;
+            batch.news.longest_wait = batch.news.longest_wait.max(message.waited);
             batch.news.ignored += message.ignored;
             let removed = message.unreadable.as_ref().is_none_or(|unreadable| unreadable.removed);
             batch.news.unreadable.extend(message.unreadable);
@@ -143,6 +145,7 @@ impl Inbox {
 /// Reads a message. `None`: there is nothing to tell of it and it is not to be deleted.
 fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
     let receipt = message.receipt.clone();
+    let waited = message.waited.or_else(|| message.sent.map(|sent| now.since(sent)));
     match event::read(&message.body) {
         Ok(said) => {
             let events = said.changes.into_iter().map(|change| ObjectEvent {
@@ -153,7 +156,7 @@ fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
                 sent: message.sent,
             });
             let (events, ignored) = (events.collect(), u64::from(said.ignored));
-            Some(Read { receipt, events, ignored, unreadable: None })
+            Some(Read { receipt, waited, events, ignored, unreadable: None })
         }
         Err(problem) => {
             let removed = !redriven && message.receives >= MAX_RECEIVES_UNREADABLE;
@@ -167,6 +170,7 @@ fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
             // It is told of when it is seen first, and when it goes.
             (removed || message.receives <= 1).then(|| Read {
                 receipt,
+                waited,
                 events: VecDeque::new(),
                 ignored: 0,
                 unreadable: Some(unreadable),
@@ -193,7 +197,7 @@ mod tests {
     }
 
     fn body(receipt: &str, body: String, receives: u32) -> Received {
-        Received { receipt: receipt.into(), body, receives, sent: None }
+        Received { receipt: receipt.into(), body, receives, sent: None, waited: None }
     }
 
     fn inbox(messages: Vec<Received>, redriven: bool) -> Inbox {
@@ -254,6 +258,22 @@ mod tests {
         assert_eq!(told(1, false), Some((false, 0)));
         assert_eq!(told(4, false), None);
         assert_eq!(told(MAX_RECEIVES_UNREADABLE, false), Some((true, 1)));
+    }
+
+    #[test]
+    fn the_longest_wait_is_told_by_our_clock_if_not_by_the_queues() {
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        let waited = |receipt: &str, waited: Option<u64>, sent| Received {
+            waited: waited.map(Duration::from_secs),
+            sent: Some(at(sent)),
+            ..message(receipt, 1)
+        };
+        let mut inbox = Inbox::default();
+        let messages = vec![waited("a", Some(30), 0), waited("b", None, 60), message("c", 1)];
+        inbox.take(messages, Duration::from_secs(60), true, at(100));
+        assert_eq!(inbox.next().unwrap().news.longest_wait, Some(Duration::from_secs(40)));
+        inbox.take(vec![message("d", 1)], Duration::from_secs(60), true, at(100));
+        assert_eq!(inbox.next().unwrap().news.longest_wait, None);
     }
 
     #[test]

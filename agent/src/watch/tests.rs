@@ -36,12 +36,18 @@ struct Inside {
     /// What the next receives answer.
     errors: Vec<Class>,
     redriven: bool,
+    /// How long messages are kept, received or not, and whether some were dropped that never were.
+    retention: Option<Duration>,
+    dropped: usize,
 }
 
 struct Message {
     body: String,
     visible: Instant,
     receives: u32,
+    sent: Instant,
+    /// How long it had waited when it was received first.
+    waited: Option<Duration>,
 }
 
 /// A desk whose words come to the test.
@@ -65,7 +71,8 @@ impl FakeQueue {
     }
 
     fn send(&self, id: &str, body: String) {
-        let message = Message { body, visible: Instant::now(), receives: 0 };
+        let sent = Instant::now();
+        let message = Message { body, visible: sent, receives: 0, sent, waited: None };
         self.inside().messages.insert(id.to_owned(), message);
     }
 
@@ -88,17 +95,23 @@ impl FakeQueue {
 impl Inside {
     fn hand_out(&mut self, hidden: Duration) -> Vec<Received> {
         let now = Instant::now();
+        if let Some(kept) = self.retention {
+            let dropped = self.messages.extract_if(.., |_, message| now - message.sent > kept);
+            self.dropped += dropped.filter(|(_, message)| message.receives == 0).count();
+        }
         let visible = self.messages.iter_mut().filter(|(_, message)| message.visible <= now);
         visible
             .take(MAX_BATCH)
             .map(|(id, message)| {
                 message.receives += 1;
                 message.visible = now + hidden;
+                let waited = *message.waited.get_or_insert(now - message.sent);
                 Received {
                     receipt: format!("{id} {}", message.receives),
                     body: message.body.clone(),
                     receives: message.receives,
                     sent: None,
+                    waited: Some(waited),
                 }
             })
             .collect()
@@ -374,4 +387,36 @@ async fn an_idle_queue_costs_three_requests_a_minute() {
     sleep(Duration::from_secs(600)).await;
     let receives = follower.queue.inside().requests["receive"];
     assert!((28..=32).contains(&receives), "{receives}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_of_which_some_is_dropped_was_told_of_before() {
+    let queue = FakeQueue::default();
+    let kept = Duration::from_secs(600);
+    queue.inside().retention = Some(kept);
+    let mut follower = Follower::of(queue);
+    let queue = Arc::clone(&follower.queue);
+    // Thirty a second come, and the server takes a third of them.
+    tokio::spawn(async move {
+        for second in 0..2_000 {
+            queue.send_keys(second * 30..(second + 1) * 30);
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let (mut longest, mut told) = (Duration::ZERO, 0);
+    loop {
+        let (news, answer) = follower.news().await;
+        // Those that were received with the first that were dropped are not told yet.
+        if follower.queue.inside().dropped > 0 {
+            break;
+        }
+        longest = longest.max(news.longest_wait.expect("the queue says"));
+        told += news.messages;
+        sleep(Duration::from_millis(100 * news.messages)).await;
+        answer.send(Ok(())).unwrap();
+    }
+    assert!(longest >= kept.mul_f64(0.9), "{longest:?}");
+    assert!(longest <= kept && told > 1_000, "{longest:?}, {told}");
+    follower.lost.cancel();
+    follower.task.await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! How queues and a job's events are printed.
 
-use s3sync_proto::model::{Following, Name, Queue, Timestamp};
+use s3sync_proto::model::{Following, Name, Queue, QueueState, Timestamp};
 use serde_json::Value;
 
 use super::Show;
@@ -64,13 +64,7 @@ impl Show for Queue {
                 }
             },
         ));
-        let state = &status.state;
-        let mut waiting =
-            format!("{} messages, {} in flight", count(state.waiting), count(state.in_flight));
-        if let Some(oldest) = state.oldest_sent.filter(|_| state.waiting > 0) {
-            waiting.push_str(&format!("; those received now are {} old", age(oldest, now())));
-        }
-        lines.push(line("waiting", waiting));
+        lines.push(line("waiting", waiting(&status.state, now())));
         lines.push(line(
             "received",
             format!(
@@ -101,6 +95,20 @@ impl Show for Queue {
     fn document(&self) -> Value {
         queue_document(&self.name, &self.spec)
     }
+}
+
+/// What waits in a queue, and what to do before it is dropped.
+fn waiting(state: &QueueState, now: Timestamp) -> String {
+    let mut text =
+        format!("{} messages, {} in flight", count(state.waiting), count(state.in_flight));
+    let Some(oldest) = state.oldest_sent.filter(|_| state.waiting > 0) else { return text };
+    text.push_str(&format!("; those received now are {} old", age(oldest, now)));
+    if let Some(kept) = state.retention.filter(|kept| now.since(oldest) >= *kept / 2) {
+        let kept = span(kept.as_secs());
+        let advice = "give it more receivers, or a longer retention";
+        text.push_str(&format!(", and the queue drops them when they are {kept} old: {advice}"));
+    }
+    text
 }
 
 /// Who receives; an agent that is several receivers is named as often.
@@ -171,7 +179,7 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
 #[cfg(test)]
 mod tests {
     use s3sync_proto::model::{
-        Dirty, Gap, Key, Location, QueueSpec, QueueState, QueueStatus, UnreadableMessage,
+        Dirty, Gap, Key, Location, QueueSpec, QueueStatus, UnreadableMessage,
     };
 
     use super::*;
@@ -274,5 +282,24 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} is not in {told}");
         }
+    }
+
+    #[test]
+    fn a_backlog_that_is_about_to_be_dropped_comes_with_advice() {
+        let at = |hours: i64| Timestamp::from_micros(hours * 3_600_000_000);
+        let hours = |hours: u64| std::time::Duration::from_secs(hours * 3_600);
+        let state = QueueState {
+            waiting: 1_500,
+            retention: Some(hours(96)),
+            oldest_sent: Some(at(1)),
+            ..QueueState::default()
+        };
+        let told = waiting(&state, at(48));
+        assert!(told.ends_with(" old") && !told.contains("drops"), "{told}");
+        let told = waiting(&state, at(49));
+        let advice = "and the queue drops them when they are 4d old: give it more receivers, or a longer retention";
+        assert!(told.ends_with(advice), "{told}");
+        let state = QueueState { waiting: 0, ..state };
+        assert_eq!(waiting(&state, at(90)), "0 messages, 0 in flight");
     }
 }

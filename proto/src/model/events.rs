@@ -55,6 +55,9 @@ pub struct News {
     pub state: Option<QueueState>,
     /// W3C trace context of what was received; may be empty.
     pub traceparent: String,
+    /// How long the one of these messages that waited longest had been in the queue when it was first received, by the
+    /// queue's own clock where it tells.
+    pub longest_wait: Option<Duration>,
 }
 
 /// An object that may have changed. Only a hint of where to look.

@@ -50,6 +50,7 @@ pub(super) fn batch(batch: agent_pb::EventBatch) -> Result<EventBatch, Invalid> 
         unreadable,
         state,
         traceparent,
+        longest_wait,
     } = batch;
     let mut problems = Problems::default();
     let bounds = [
@@ -75,10 +76,11 @@ pub(super) fn batch(batch: agent_pb::EventBatch) -> Result<EventBatch, Invalid> 
     let messages = problems.count("messages", messages);
     let ignored = problems.count("ignored", ignored);
     let state = state.map(|state| state_in("state", state, &mut problems));
+    let longest_wait = problems.duration("longest_wait", longest_wait);
     problems.finish(events.map(|events| EventBatch {
         sequence,
         held: Held { id: assignment_id, epoch },
-        news: News { events, messages, ignored, unreadable, state, traceparent },
+        news: News { events, messages, ignored, unreadable, state, traceparent, longest_wait },
     }))
 }
 
@@ -103,7 +105,7 @@ fn event(at: &str, event: agent_pb::ObjectEvent, problems: &mut Problems) -> Opt
 
 pub(super) fn batch_to(batch: EventBatch) -> agent_pb::EventBatch {
     let EventBatch { sequence, held, news } = batch;
-    let News { events, messages, ignored, unreadable, state, traceparent } = news;
+    let News { events, messages, ignored, unreadable, state, traceparent, longest_wait } = news;
     agent_pb::EventBatch {
         sequence,
         assignment_id: held.id,
@@ -114,6 +116,7 @@ pub(super) fn batch_to(batch: EventBatch) -> agent_pb::EventBatch {
         unreadable: unreadable.into_iter().map(unreadable_to).collect(),
         state: state.map(state_to),
         traceparent,
+        longest_wait: longest_wait.and_then(duration_to),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Values of watch work and of what it tells.
 
+use std::time::Duration;
+
 use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
@@ -64,8 +66,10 @@ fn state() -> impl Strategy<Value = QueueState> {
 
 pub(super) fn batch() -> impl Strategy<Value = EventBatch> {
     let said = (vec(event(), 0..4), vec(unreadable(), 0..3), of(state()), text());
-    let news = (said, COUNTS, COUNTS).prop_map(
-        |((events, unreadable, state, traceparent), messages, ignored)| News {
+    let longest_wait = of((0..1_000_000_u64).prop_map(Duration::from_millis));
+    let news = (said, COUNTS, COUNTS, longest_wait).prop_map(
+        |((events, unreadable, state, traceparent), messages, ignored, longest_wait)| News {
+            longest_wait,
             events,
             messages,
             ignored,

@@ -25,6 +25,9 @@ const FAILED_SCAN_PAUSE: Duration = Duration::from_secs(600);
 /// Pause before another scan after one that was cancelled.
 const CANCELLED_SCAN_PAUSE: Duration = Duration::from_secs(3_600);
 
+/// Share of the queue's retention from which on messages that were received say that others expire.
+const EXPIRING_SHARE: f64 = 0.9;
+
 /// A job that follows events, ready to be asked.
 #[derive(Clone, Debug)]
 pub struct Listener {
@@ -136,6 +139,21 @@ pub fn silence(
         format!(
             "nothing was received for {} s, and the queue keeps messages for {} s",
             silent.as_secs(),
+            kept.as_secs()
+        )
+    })
+}
+
+/// Why events are missing, if messages were received that the queue would soon have dropped: as SQS keeps only a loose order,
+/// others that are as old are dropped unread.
+#[must_use]
+pub fn expiring(waited: Option<Duration>, retention: Option<Duration>) -> Option<String> {
+    let (waited, kept) = (waited?, retention?);
+    (waited.as_secs_f64() >= kept.as_secs_f64() * EXPIRING_SHARE).then(|| {
+        format!(
+            "messages were received that had waited for {} s, and the queue keeps them for {} s: others expire unread; give it \
+             more receivers, or a longer retention",
+            waited.as_secs(),
             kept.as_secs()
         )
     })

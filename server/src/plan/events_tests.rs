@@ -120,3 +120,14 @@ fn silence_matters_when_it_is_longer_than_messages_live() {
         Some("nothing was received for 86401 s, and the queue keeps messages for 86400 s")
     );
 }
+
+#[test]
+fn messages_that_were_nearly_dropped_say_that_others_were() {
+    let secs = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(expiring(None, secs(100)), None, "it is not known how long they waited");
+    assert_eq!(expiring(secs(100), None), None, "it is not known how long they live");
+    assert_eq!(expiring(Some(Duration::from_millis(89_999)), secs(100)), None);
+    let why = expiring(secs(90), secs(100)).unwrap();
+    assert!(why.starts_with("messages were received that had waited for 90 s"), "{why}");
+    assert!(why.contains("keeps them for 100 s") && why.ends_with("a longer retention"), "{why}");
+}

@@ -147,6 +147,7 @@ const CASES: &[Case] = &[
     ("a dead holder's keys go to others", |b| Box::pin(events::lost_holder(b))),
     ("how events and queues stand is told", |b| Box::pin(events::told(b))),
     ("after too long a silence a scan looks at everything", |b| Box::pin(gaps::silence(b))),
+    ("messages that expire unread are made up for by a scan", |b| Box::pin(gaps::backlog(b))),
     ("what a cancelled run of events drops is made up for", |b| Box::pin(gaps::cancelled(b))),
     ("a run that started by itself is traced once", |b| Box::pin(traces::of_a_run(b))),
     ("a key goes on with the trace of its newest event", |b| Box::pin(traces::of_events(b))),

@@ -48,11 +48,16 @@ async fn a_message_is_received_hidden_given_back_and_deleted() {
     let first = queue.receive(MAX_WAIT, HIDDEN).await.unwrap();
     assert_eq!((first.len(), first[0].body.as_str(), first[0].receives), (1, "one", 1));
     assert!(first[0].sent.is_some());
+    let waited = first[0].waited.expect("by the queue's clock");
     assert_eq!(queue.state().await.unwrap().in_flight, 1);
     let receipts = [first[0].receipt.clone()];
     assert_eq!(queue.hide(&receipts, Duration::ZERO).await.unwrap(), []);
     let again = queue.receive(MAX_WAIT, HIDDEN).await.unwrap();
-    assert_eq!(again[0].receives, 2);
+    assert_eq!(
+        (again[0].receives, again[0].waited),
+        (2, Some(waited)),
+        "when it was received first"
+    );
     let receipts = [again[0].receipt.clone(), "nonsense".to_owned()];
     let left = queue.delete(&receipts).await.unwrap();
     assert_eq!(left.len(), 1);

@@ -128,6 +128,11 @@ pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result
             gaps::open(db, &follower.job, &why, now)?;
         }
     }
+    if let Some((sent, why)) = watches::backlog(db, &queue, news, now)? {
+        for follower in followers(db, &queue)? {
+            gaps::expired(db, &follower.job, sent, &why, now)?;
+        }
+    }
     let mut heard = vec![false; news.events.len()];
     for follower in followers(db, &queue)? {
         // It was checked when the job was put.

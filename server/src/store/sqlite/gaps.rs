@@ -26,6 +26,26 @@ pub(super) fn open(db: &Connection, job: &Name, why: &str, now: Timestamp) -> Re
     Ok(())
 }
 
+/// The queue drops messages unread that were sent about then. Events of a job are missing, unless it did not follow the queue
+/// yet, or a scan that began since makes up for them.
+pub(super) fn expired(
+    db: &Connection,
+    job: &Name,
+    sent: Timestamp,
+    why: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "SELECT MAX(since, COALESCE((SELECT MAX(COALESCE(started, created)) FROM runs
+                   WHERE runs.job = job_events.job AND trigger IN ('manual', 'schedule', 'start')
+                       AND (runs.id = scan OR state IN ('succeeded', 'finished_with_failures', 'incomplete'))), 0))
+               FROM job_events WHERE job = ?1";
+    let looked: i64 = db.prepare_cached(sql)?.query_row([job.as_str()], |row| row.get(0))?;
+    if sent.as_micros() <= looked || waits(db, job)? {
+        return Ok(());
+    }
+    open(db, job, why, now)
+}
+
 /// Whether a job waits for a scan to begin that will look at everything.
 pub(super) fn waits(db: &Connection, job: &Name) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT 1 FROM job_events WHERE job = ?1 AND gap IS NOT NULL AND scan IS NULL)";

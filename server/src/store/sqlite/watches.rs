@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EventBatch, Name, QueueState, QueueStatus, Timestamp, UnreadableMessage,
+    EventBatch, Name, News, QueueState, QueueStatus, Timestamp, UnreadableMessage,
 };
 
 use super::paces::pace;
 use super::receivers;
 use super::row::{int, json, parse, uint};
-use crate::plan::events::silence as silence_of;
+use crate::plan::events::{expiring, silence as silence_of};
 use crate::store::Error;
 
 /// Messages that could not be read, of a queue, that are kept to be shown.
@@ -42,12 +42,36 @@ pub(super) fn silence(
     queue: &Name,
     now: Timestamp,
 ) -> Result<Option<String>, Error> {
+    let (told, retention) = known(db, queue)?;
+    Ok(silence_of(told, retention, now))
+}
+
+/// Why events are missing, if what was received had waited for nearly as long as the queue keeps messages; and when that was sent.
+pub(super) fn backlog(
+    db: &Connection,
+    queue: &Name,
+    news: &News,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, String)>, Error> {
+    let Some(waited) = news.longest_wait else { return Ok(None) };
+    let told = news.state.as_ref().and_then(|state| state.retention);
+    let retention = if told.is_some() { told } else { known(db, queue)?.1 };
+    let sent =
+        now.as_micros().saturating_sub(i64::try_from(waited.as_micros()).unwrap_or(i64::MAX));
+    Ok(expiring(Some(waited), retention).map(|why| (Timestamp::from_micros(sent), why)))
+}
+
+/// When something was told of a queue last, and how long it keeps messages.
+fn known(
+    db: &Connection,
+    queue: &Name,
+) -> Result<(Option<Timestamp>, Option<std::time::Duration>), Error> {
     let sql = "SELECT told, queue_state FROM watches WHERE queue = ?1";
     let (told, state): (Option<i64>, String) = db
         .prepare_cached(sql)?
         .query_row([queue.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let state: Kept = parse(&state)?;
-    Ok(silence_of(told.map(Timestamp::from_micros), state.retention, now))
+    Ok((told.map(Timestamp::from_micros), state.retention))
 }
 
 /// Keeps the last few messages that could not be read.

@@ -114,6 +114,7 @@ impl Inside {
                 body: message.body.clone(),
                 receives: message.receives,
                 sent: None,
+                waited: None,
             }
         };
         visible.take(MAX_BATCH).map(hand).collect()
