@@ -217,7 +217,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Opens a session; an earlier one of the same agent ends. What the agent still holds and what is still leased
     /// to it with that epoch is kept; the rest of its leases is released: not counted as lost when it is the same
-    /// process, counted when it is another one (the earlier died).
+    /// process, counted when it is another one (the earlier died). That which is counted is leased to nobody before the
+    /// earlier session would have expired: what was begun in it may still be committed.
     async fn open_session(&self, open: OpenSession, now: Timestamp) -> Result<Opened, Error>;
 
     /// Records a state and prolongs the session. What was leased before the newest lease the agent has seen and is
@@ -231,7 +232,8 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Held>, Error>;
 
-    /// The session ended in an orderly way: what it held is released, not counted.
+    /// The session ended in an orderly way: what it held is released, not counted, and leased to nobody before the session
+    /// would have expired.
     async fn close_session(&self, session: SessionId, now: Timestamp) -> Result<(), Error>;
 
     /// Ends sessions that were due before `now`: what they held is released and counted as lost. The epoch stays,

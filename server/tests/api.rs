@@ -126,7 +126,11 @@ fn job() -> JobSpec {
 
 /// A server with an endpoint and a job.
 async fn with_job() -> (Server, ApiClient) {
-    let server = server(Tokens::default()).await;
+    with_job_at(LeaseTimes::default()).await
+}
+
+async fn with_job_at(times: LeaseTimes) -> (Server, ApiClient) {
+    let server = server_with(Tokens::default(), times).await;
     let mut client = server.client();
     let options = WriteOptions::default;
     client.put_endpoint(&name("usw2"), &endpoint(), Precondition::Absent, options()).await.unwrap();
@@ -392,7 +396,12 @@ async fn work_comes_is_reported_and_a_stale_report_changes_nothing() {
 
 #[tokio::test]
 async fn the_newest_session_of_a_name_wins_and_the_other_is_told() {
-    let (server, mut client) = with_job().await;
+    let times = LeaseTimes {
+        heartbeat_interval: Duration::from_secs(1),
+        write_window: Duration::from_secs(2),
+        session_ttl: Duration::from_secs(3),
+    };
+    let (server, mut client) = with_job_at(times).await;
     let mut first = server.dial(FromAgent::Hello(hello("a", "1"))).await.unwrap();
     next(&mut first).await;
     client.run_job(&name("media"), None).await.unwrap();
@@ -406,8 +415,19 @@ async fn the_newest_session_of_a_name_wins_and_the_other_is_told() {
         }
     };
     assert_eq!((told.code, told.reason.as_str()), (Code::Aborted, reason::SESSION_SUPERSEDED));
-    let again = next_assignment(&mut second).await.held;
-    assert_eq!((again.id, again.epoch), (held.id, held.epoch + 1), "its work goes to the new one");
+    let took_over = tokio::time::Instant::now();
+    let mut sequence = 0;
+    let again = loop {
+        let wait = tokio::time::timeout(times.heartbeat_interval, next_assignment(&mut second));
+        if let Ok(assignment) = wait.await {
+            break assignment.held;
+        }
+        sequence += 1;
+        let state = State { sequence, capacity: 2, held: vec![], draining: false, last_lease: 0 };
+        assert!(second.send(FromAgent::State(state)).await);
+        assert!(took_over.elapsed() < BOUND, "its work goes to the new one");
+    };
+    assert_eq!((again.id, again.epoch), (held.id, held.epoch + 1));
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ pub enum DirtyState {
     Waiting,
     /// An agent works on it.
     WorkedOn,
-    /// A look failed; it is put off.
+    /// A look failed, or whoever worked on it ended and may have left a write under way; it is put off.
     PutOff,
     /// Its delete waits for the rate guard, or for an approval.
     AwaitingApproval,

@@ -63,7 +63,7 @@ pub struct RangeStrip {
 pub enum RangeState {
     /// Waits for an agent.
     Waiting,
-    /// Failed, and waits to be tried again.
+    /// Failed, and waits to be tried again; or its holder ended, and what that had begun to write may still arrive.
     PutOff,
     /// An agent holds it.
     Held,

@@ -27,6 +27,8 @@ pub struct DirtyRow {
     pub guard: String,
     /// The agent that works on it.
     pub holder: Option<String>,
+    /// Until when something that its last holder had begun may still arrive.
+    pub late_until: Timestamp,
     /// There is a newer reason to look at it than the holder knows of.
     pub again: bool,
     /// Why its run is paused, when it is.
@@ -37,8 +39,9 @@ pub struct DirtyRow {
 #[must_use]
 pub fn dirty(row: DirtyRow, now: Timestamp) -> DirtyKey {
     let (state, reason) = stands(&row, now);
-    let DirtyRow { run, since, latest, sequencer, reasons, looks, not_before, .. } = row;
-    let next_look = (state == DirtyState::PutOff).then_some(not_before);
+    let DirtyRow { run, since, latest, sequencer, reasons, looks, not_before, late_until, .. } =
+        row;
+    let next_look = (state == DirtyState::PutOff).then_some(not_before.max(late_until));
     DirtyKey { run, since, latest, sequencer, reasons, looks, state, next_look, reason }
 }
 
@@ -65,6 +68,10 @@ fn stands(row: &DirtyRow, now: Timestamp) -> (DirtyState, String) {
             DirtyState::Paused,
             format!("its run is paused: {why}; it is kept until that goes on"),
         );
+    }
+    if row.late_until > now {
+        let text = "the agent that worked on it ended, and what that had begun to write may still arrive; then it is looked at";
+        return (DirtyState::PutOff, text.to_owned());
     }
     if row.not_before > now {
         let looks = row.looks;
@@ -98,6 +105,7 @@ mod tests {
             awaits: false,
             guard: String::new(),
             holder: None,
+            late_until: Timestamp::from_micros(0),
             again: false,
             paused: None,
         }
@@ -134,6 +142,7 @@ mod tests {
                 DirtyState::PutOff,
                 "2 looks failed",
             ),
+            (DirtyRow { late_until: later, ..row() }, DirtyState::PutOff, "may still arrive"),
             (
                 DirtyRow { guard, ..awaits.clone() },
                 DirtyState::AwaitingApproval,
@@ -146,7 +155,7 @@ mod tests {
             ),
         ];
         for (row, state, text) in cases {
-            let not_before = row.not_before;
+            let not_before = row.not_before.max(row.late_until);
             let told = dirty(row, now);
             assert_eq!(told.state, state, "{told:?}");
             assert!(told.reason.contains(text), "{told:?}");

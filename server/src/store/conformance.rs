@@ -70,6 +70,7 @@ const CASES: &[Case] = &[
     ("a change wakes who looks after each", |b| Box::pin(runs::wakes(b))),
     ("a reconnect of the same process keeps what is held", |b| Box::pin(sessions::same(b))),
     ("another process of that name takes nothing over", |b| Box::pin(sessions::other(b))),
+    ("what a process held that another superseded waits", |b| Box::pin(sessions::waits(b))),
     ("an expired session's work goes on, a late report counts until then", |b| {
         Box::pin(sessions::expiry(b))
     }),
@@ -145,6 +146,7 @@ const CASES: &[Case] = &[
         Box::pin(events::deleted_job(b))
     }),
     ("a dead holder's keys go to others", |b| Box::pin(events::lost_holder(b))),
+    ("keys that may still be written wait alone", |b| Box::pin(events::late_commits(b))),
     ("how events and queues stand is told", |b| Box::pin(events::told(b))),
     ("after too long a silence a scan looks at everything", |b| Box::pin(gaps::silence(b))),
     ("messages that expire unread are made up for by a scan", |b| Box::pin(gaps::backlog(b))),

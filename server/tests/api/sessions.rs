@@ -147,6 +147,8 @@ async fn work_of_who_leaves_or_refuses_goes_to_another_at_once() {
     let (mut b, ..) = agent(&server, hello("b", "1")).await;
     let second = next_assignment(&mut b).await.held;
     assert_eq!((second.id, second.epoch > held.epoch), (held.id, true));
+    // It gives back what it has before it leaves.
+    assert!(b.send(report(second, Outcome::Yielded, None, 0)).await);
     assert!(b.send(FromAgent::Goodbye).await);
     let (mut c, ..) = agent(&server, hello("c", "1")).await;
     let third = next_assignment(&mut c).await.held;
@@ -180,11 +182,7 @@ async fn a_silent_agent_is_cut_off_and_its_work_goes_on_elsewhere() {
         write_window: Duration::from_secs(2),
         session_ttl: Duration::from_secs(4),
     };
-    let server = server_with(Tokens::default(), times).await;
-    let mut client = server.client();
-    let options = WriteOptions::default;
-    client.put_endpoint(&name("usw2"), &endpoint(), Precondition::Absent, options()).await.unwrap();
-    client.put_job(&name("media"), &job(), Precondition::Absent, options()).await.unwrap();
+    let (server, mut client) = with_job_at(times).await;
     client.run_job(&name("media"), None).await.unwrap();
     let (mut a, ..) = agent(&server, hello("a", "1")).await;
     let held = next_assignment(&mut a).await.held;

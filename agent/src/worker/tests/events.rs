@@ -5,6 +5,7 @@
 //! In the end every destination is as the source; no message was deleted before its event was on disk; nothing was deleted
 //! that the source had all the time.
 
+mod changes;
 mod queue;
 mod server;
 
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use proptest::prelude::*;
 use s3sync_proto::model::{
     AgentEndpoint, AllowRule, Answer, Ask, Assignment, DeleteMode, DeletePolicy, Destination,
@@ -27,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::fake::{Contents, Fake, Fault};
 use super::history::{cases, simulated};
 use super::{MD5, engine, name};
-use crate::s3::{Attributes, Class, Operation};
+use crate::s3::{Class, Operation};
 use crate::session::{Clocks, Identity, Session, Workshop};
 use crate::watch::follow;
 use crate::window::Reading;
@@ -47,6 +49,9 @@ const PLACES: [(&str, &str, &str, &str); 3] = [
 ];
 /// From the source's GET that proves a key absent to the effect of the delete, with all that is tried again.
 const PROOF_LASTS: Duration = Duration::from_secs(120);
+/// What has left an agent arrives within this, or never: as long as lies between the end of the write window, after which no
+/// commit begins, and the expiry of the session.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(25);
 /// Longer than all pauses together.
 const BOUND: Duration = Duration::from_secs(6 * 3600);
 
@@ -56,6 +61,8 @@ struct World {
     buckets: BTreeMap<String, Arc<Fake>>,
     agents: BTreeMap<&'static str, JoinHandle<()>>,
     processes: u64,
+    /// What the source had of a key before it was changed last.
+    before: Mutex<BTreeMap<Key, Option<Bytes>>>,
     /// When a key was last absent from the source, of those that are there.
     absent: Mutex<BTreeMap<Key, Instant>>,
     /// Deletes that were looked at, by bucket.
@@ -150,8 +157,8 @@ impl World {
             .map(|bucket| (bucket.to_owned(), Fake::new(MD5)))
             .into_iter()
             .collect();
-        let (agents, absent, looked) = Default::default();
-        let world = Self { server, letters, buckets, agents, processes: 0, absent, looked };
+        let (agents, before, absent, looked) = Default::default();
+        let world = Self { server, letters, buckets, agents, processes: 0, before, absent, looked };
         for endpoint in ["a", "b"] {
             let spec = EndpointSpec { region: "us-west-2".into(), ..EndpointSpec::default() };
             world.declare(CatalogueChange::PutEndpoint { name: name(endpoint), spec });
@@ -178,7 +185,10 @@ impl World {
     fn misbehave(&self, rng: &mut fastrand::Rng) {
         for fake in self.buckets.values() {
             let mut rng = rng.fork();
-            fake.with(|contents: &mut Contents| contents.slow = Some((rng.fork(), 50)));
+            fake.with(|contents: &mut Contents| {
+                contents.slow = Some((rng.fork(), 50));
+                contents.late = Some((rng.fork(), ARRIVES_WITHIN));
+            });
             fake.meddle(move |_, operation, _| match rng.u32(..100) {
                 0..=2 => Some(Fault::Before(Class::Transient)),
                 3 => Some(Fault::Before(Class::Throttled)),
@@ -192,25 +202,6 @@ impl World {
 
     fn source(&self) -> &Arc<Fake> {
         &self.buckets["source"]
-    }
-
-    /// A write, an overwrite, a removal or a re-creation; often of bytes that were there before.
-    fn change(&self, rng: &mut fastrand::Rng) {
-        let key = Key::from(format!("from/{}", KEYS[rng.usize(..KEYS.len())]).as_str());
-        let there = self.source().with(|contents| contents.objects.contains_key(&key));
-        let removal = there && rng.u32(..3) == 0;
-        if !there || removal {
-            self.absent.lock().unwrap().insert(key.clone(), Instant::now());
-        }
-        self.source().with(|contents| {
-            if removal {
-                contents.objects.remove(&key);
-            } else {
-                let body = format!("{} of {key}", rng.u32(..4));
-                contents.store(MD5, &key, body.into(), Attributes::default());
-            }
-        });
-        self.letters.tell(&key, removal);
     }
 
     fn start_agent(&mut self, agent: &'static str) {
@@ -408,9 +399,13 @@ async fn one_history(seed: u64) -> (Timestamp, u64) {
             }
             5 => world.scan(),
             6..=7 => drop(world.approve()),
-            _ => world.change(&mut rng),
+            8 => world.turn_about(&mut rng).await,
+            _ => drop(world.change(&mut rng)),
         }
         world.look();
+    }
+    if rng.bool() {
+        world.turn_about(&mut rng).await;
     }
     end_in_peace(&mut world, seed).await;
     let requests = |fake: &Arc<Fake>| fake.with(|contents| contents.requests.values().sum::<u64>());

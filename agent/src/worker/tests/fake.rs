@@ -3,13 +3,14 @@
 #![expect(clippy::result_large_err, reason = "the seam's own error type, in a test")]
 #![expect(clippy::cast_possible_truncation, reason = "bodies fit into memory")]
 
+mod arrive;
 mod contents;
 mod deletes;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use s3sync_proto::model::{Key, Notifications, Timestamp};
 
-use crate::copy::digest::{Crc, hex, multipart_etag};
+use crate::copy::digest::{Crc, hex};
 use crate::s3::*;
 use wire::{body, error, read, told, verify};
 
@@ -57,6 +58,7 @@ pub(super) struct Stored {
 type Meddler = Box<dyn FnMut(&mut Contents, Operation, &Key) -> Option<Fault> + Send>;
 
 pub(super) struct Fake {
+    me: Weak<Fake>,
     pub(super) nature: Nature,
     contents: Mutex<Contents>,
     meddler: Mutex<Option<Meddler>>,
@@ -74,6 +76,12 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
+    /// Commits whose sender is gone may still arrive, within this time.
+    pub(super) late: Option<(fastrand::Rng, Duration)>,
+    /// Commits that have left their sender and have had no effect yet.
+    pub(super) under_way: Vec<Key>,
+    /// Commits that had their effect after their sender was gone.
+    pub(super) came_late: u64,
     /// The checksums that uploads were completed with.
     pub(super) completed_with: Vec<Option<Checksum>>,
     /// Every key that was deleted by a request.
@@ -111,7 +119,8 @@ impl Fake {
         static FAKES: AtomicU64 = AtomicU64::new(1);
         let serial = FAKES.fetch_add(1, Ordering::Relaxed) << 32;
         let contents = Contents { clock: 1_700_000_000, serial, ..Contents::default() };
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             nature,
             contents: Mutex::new(contents),
             meddler: Mutex::default(),
@@ -312,44 +321,17 @@ impl ObjectStore for Fake {
         let key = &request.key;
         let fault = self.begin(Operation::Put, key).await?;
         let bytes = read(body, Operation::Put, key).await?;
-        self.pass().await;
-        verify(&request.verify, &bytes, Operation::Put, key)?;
-        self.check(&request.condition, key, Operation::Put)?;
-        let checksum = told(&request.verify, &bytes).filter(|_| self.nature.checksums);
-        let stored = self.with(|c| {
-            let mut stored = c.store(self.nature, key, bytes, request.attributes);
-            stored.tags = request.tags;
-            c.objects.insert(key.clone(), stored.clone());
-            stored
-        });
-        let written = Written { checksum, ..self.written(&stored) };
-        Self::answer(fault, Operation::Put, key, written)
+        let key = key.clone();
+        let written = self.arrive(&key, move |fake| fake.put_arrived(request, bytes)).await?;
+        Self::answer(fault, Operation::Put, &key, written)
     }
 
     async fn copy(&self, request: CopyRequest) -> Result<Written, Error> {
         let key = &request.key;
         let fault = self.begin(Operation::Copy, key).await?;
-        let onto_itself = request.source_key == request.key;
-        let from = if onto_itself {
-            self.look(&request.source_key, Operation::Copy)?
-        } else {
-            let source = self.source.lock().unwrap().clone().expect("told where to copy from");
-            source.look(&request.source_key, Operation::Copy)?
-        };
-        if from.etag != request.source_if_match {
-            return Err(error(Class::Precondition, Operation::Copy, key));
-        }
-        self.check(&request.condition, key, Operation::Copy)?;
-        // As S3 does: the redirect is the one thing that is not copied.
-        let kept = Attributes { website_redirect: None, ..from.attributes };
-        let attributes = request.replace.unwrap_or(kept);
-        let stored = self.with(|c| {
-            let mut stored = c.store(self.nature, key, from.bytes, attributes);
-            stored.tags = request.replace_tags.unwrap_or(from.tags);
-            c.objects.insert(key.clone(), stored.clone());
-            stored
-        });
-        Self::answer(fault, Operation::Copy, key, self.written(&stored))
+        let key = key.clone();
+        let written = self.arrive(&key, move |fake| fake.copy_arrived(request)).await?;
+        Self::answer(fault, Operation::Copy, &key, written)
     }
 
     async fn create_upload(&self, request: CreateUploadRequest) -> Result<String, Error> {
@@ -403,43 +385,9 @@ impl ObjectStore for Fake {
     async fn complete_upload(&self, request: CompleteRequest) -> Result<Written, Error> {
         let key = &request.key;
         let fault = self.begin(Operation::CompleteUpload, key).await?;
-        if !self.with(|c| c.uploads.contains_key(&request.upload_id)) {
-            return Err(error(Class::NoSuchUpload, Operation::CompleteUpload, key));
-        }
-        self.check(&request.condition, key, Operation::CompleteUpload)?;
-        let as_named = self.with(|c| {
-            let parts = &c.uploads[&request.upload_id].parts;
-            request.parts.iter().all(|one| parts[&one.number].1 == one.etag)
-        });
-        if !as_named {
-            // `InvalidPart`.
-            return Err(error(Class::NoSuchUpload, Operation::CompleteUpload, key));
-        }
-        let stored = self.with(|c| {
-            c.completed_with.push(request.checksum.clone());
-            let open = c.uploads.remove(&request.upload_id).unwrap();
-            let numbers: Vec<_> = request.parts.iter().map(|part| part.number).collect();
-            assert_eq!(numbers, open.parts.keys().copied().collect::<Vec<_>>());
-            let parts: Vec<u64> = open.parts.values().map(|(b, _)| b.len() as u64).collect();
-            let bytes: Vec<u8> = open.parts.values().flat_map(|(b, _)| b.to_vec()).collect();
-            assert_eq!(bytes.len() as u64, request.size);
-            if let Some(sent) = &request.checksum {
-                assert_eq!(Crc::of(sent.algorithm, &bytes).encode(), *sent);
-            }
-            let etags: Vec<_> = open.parts.values().map(|(_, etag)| etag.as_str()).collect();
-            let etag = multipart_etag(etags.into_iter()).unwrap();
-            let mut stored = c.store(self.nature, key, bytes.into(), open.request.attributes);
-            if self.nature.md5_etags {
-                stored.etag = etag;
-            }
-            (stored.tags, stored.parts) = (open.request.tags, parts);
-            if c.forgets_tags_of_uploads {
-                stored.tags.clear();
-            }
-            c.objects.insert(key.clone(), stored.clone());
-            stored
-        });
-        Self::answer(fault, Operation::CompleteUpload, key, self.written(&stored))
+        let key = key.clone();
+        let written = self.arrive(&key, move |fake| fake.complete_arrived(&request)).await?;
+        Self::answer(fault, Operation::CompleteUpload, &key, written)
     }
 
     async fn abort_upload(&self, key: &Key, upload_id: &str) -> Result<(), Error> {

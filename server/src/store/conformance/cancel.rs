@@ -244,11 +244,12 @@ pub(super) async fn impossible(bench: Bench) {
     assert!(message.ends_with(": no"), "{message}");
 }
 
-pub(super) async fn explained(bench: Bench) {
+pub(super) async fn explained(mut bench: Bench) {
     let (run, session, held) = begun(&bench).await;
     bench.intend(held, "d", Some("u")).await;
     cancel(&bench, &run).await;
     bench.store.close_session(session, bench.now).await.unwrap();
+    bench.pass(TTL);
     // It does not end by itself, so a person is told for whom it waits; and no more once somebody does it.
     for why in ["no agent is connected", "", "no agent is connected"] {
         bench.store.explain_runs(vec![(run.clone(), why.to_owned())]).await.unwrap();

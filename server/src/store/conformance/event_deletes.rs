@@ -7,7 +7,7 @@ use s3sync_proto::model::{
     JobSpec, Key, Outcome, RunState, Trigger, Verdict, Work, WorkReport,
 };
 
-use super::bench::{Bench, destination, failure, job, key, name, report};
+use super::bench::{Bench, TTL, destination, failure, job, key, name, report};
 use super::events::{following, tell};
 use crate::store::{CatalogueChange, Error, SessionId, StartRun};
 
@@ -110,7 +110,7 @@ fn names(keys: &[Key]) -> Vec<String> {
     keys.iter().map(Key::to_string).collect()
 }
 
-pub(super) async fn named_before(bench: Bench) {
+pub(super) async fn named_before(mut bench: Bench) {
     let (session, queue) = begun(&bench, mirror(10), 100).await;
     tell(&bench, queue, &["a", "b"]).await;
     let deletes = look(&bench, session).await;
@@ -119,6 +119,7 @@ pub(super) async fn named_before(bench: Bench) {
     assert_eq!(waiting(&bench).await, (2, 0), "on disk until they are deleted");
     // A holder that dies leaves them to the next one.
     bench.store.close_session(session, bench.now).await.unwrap();
+    bench.pass(TTL);
     let next = bench.connect("b", "1", Vec::new()).await.session;
     let (again, delete, keys) = work(&bench, next).await.unwrap();
     assert!(delete && names(&keys) == ["a", "b"], "{keys:?}");
@@ -197,7 +198,7 @@ pub(super) async fn stopped_flood(bench: Bench) {
     assert!(all.contains(&"later".to_owned()));
 }
 
-pub(super) async fn counted_once(bench: Bench) {
+pub(super) async fn counted_once(mut bench: Bench) {
     let (session, queue) = begun(&bench, mirror(1), 100).await;
     tell(&bench, queue, &["a"]).await;
     let (first, _, keys) = work(&bench, session).await.unwrap();
@@ -211,6 +212,7 @@ pub(super) async fn counted_once(bench: Bench) {
     // Once more while it is being deleted, and the holder dies.
     tell(&bench, queue, &["a"]).await;
     bench.store.close_session(session, bench.now).await.unwrap();
+    bench.pass(TTL);
     let next = bench.connect("b", "1", Vec::new()).await.session;
     let again = bench.try_take(next).await.unwrap();
     let allowed = ExtraKey { key: key("a"), object: "1".into() };

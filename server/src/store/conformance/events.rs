@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Assignment, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key, News,
-    ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
+    Assignment, CompareMode, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key,
+    News, ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
 };
 
-use super::bench::{Bench, destination, failure, job, key, name, report, stating, transient};
+use super::bench::{Bench, TTL, destination, failure, job, key, name, report, stating, transient};
 use crate::plan::events::EVENT_RUN_LASTS;
 use crate::store::{CatalogueChange, Error, Grant, SessionId};
 
@@ -117,7 +117,7 @@ pub(super) async fn leased_once(bench: Bench) {
 pub(super) async fn moves(mut bench: Bench) {
     let (session, first) = following(&bench).await;
     // The holder dies.
-    bench.pass(super::bench::TTL * 2);
+    bench.pass(TTL * 2);
     assert_eq!(bench.store.expire_sessions(bench.now).await.unwrap(), [session]);
     let other = bench.connect("b", "1", Vec::new()).await.session;
     let second = watch(&bench, other).await.unwrap();
@@ -354,6 +354,34 @@ pub(super) async fn lost_holder(mut bench: Bench) {
     assert!(bench.try_take(other).await.is_none(), "the newest look saw what the event told");
     let error = bench.say(report(works[0].held, transient(), [None, None], 0)).await.unwrap();
     assert_eq!(error, Verdict::Stale);
+}
+
+/// A process is superseded while its keys are written: they wait, and no others with them.
+pub(super) async fn late_commits(mut bench: Bench) {
+    let (session, watched) = following(&bench).await;
+    tell(&bench, watched.held, &["a"]).await;
+    let works = take_all(&bench, session).await;
+    let first = newest(&bench).await.name;
+    let other = bench.connect("a", "2", Vec::new()).await.session;
+    let watched = watch(&bench, other).await.expect("to receive is free at once").held;
+    tell(&bench, watched, &["a", "b"]).await;
+    let free = take_all(&bench, other).await;
+    assert_eq!(free.iter().map(keys_of).collect::<Vec<_>>(), [keys(&["b"]), keys(&["b"])]);
+    let dirty = bench.store.dirty_key(&name("media"), &key("a")).await.unwrap();
+    let until = bench.now.plus(TTL);
+    assert!(dirty.iter().all(|(_, row)| row.late_until == until && row.holder.is_none()));
+    // A new run of events, with other settings, takes them along no sooner.
+    put(&bench, "media", JobSpec { compare: CompareMode::Size, ..spec_with_events() }).await;
+    tell(&bench, watched, &["c"]).await;
+    assert_ne!(newest(&bench).await.name, first);
+    let fresh = take_all(&bench, other).await;
+    assert_eq!(fresh.iter().map(keys_of).collect::<Vec<_>>(), [keys(&["c"]), keys(&["c"])]);
+    bench.pass(TTL);
+    let again = take_all(&bench, other).await;
+    assert_eq!(again.len(), works.len());
+    for work in &again {
+        assert_eq!((&work.run, keys_of(work)), (&first, keys(&["a"])));
+    }
 }
 
 pub(super) async fn follows_two(bench: Bench) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use s3sync_proto::model::{Counters, ExtraKey, Held, Key, Outcome, Verdict, Work, WorkReport};
 
-use super::bench::{Bench, key, report};
+use super::bench::{Bench, TTL, key, report};
 use super::event_deletes::{begun, mirror, waiting};
 use super::events::tell;
 use crate::store::SessionId;
@@ -119,7 +119,7 @@ async fn work(bench: &Bench, sides: &mut Sides, session: SessionId, between: Bet
     true
 }
 
-pub(super) async fn play(bench: Bench, seed: u64) {
+pub(super) async fn play(mut bench: Bench, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (mut session, queue) = begun(&bench, mirror(LIMIT), 100_000).await;
     let (mut sides, mut processes) = (Sides::default(), 0);
@@ -147,6 +147,7 @@ pub(super) async fn play(bench: Bench, seed: u64) {
                 let death = Between::Death(rng.usize(..=KEYS.len()));
                 if work(&bench, &mut sides, session, death).await {
                     bench.store.close_session(session, bench.now).await.unwrap();
+                    bench.pass(TTL);
                     processes += 1;
                     let instance = format!("process-{processes}");
                     session = bench.connect("b", &instance, Vec::new()).await.session;

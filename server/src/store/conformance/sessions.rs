@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use s3sync_proto::model::{AgentState, FEATURE_KEYS, Held, Outcome, RunState, State, Verdict};
+use s3sync_proto::model::{
+    AgentState, FEATURE_KEYS, Held, Outcome, RangeState, RunState, State, Verdict,
+};
 
-use super::bench::{Bench, TTL, name, report, stating};
+use super::bench::{Bench, TTL, destination, name, report, stating};
 use crate::store::{Error, Grant};
 
 /// One instant more than a session lasts.
@@ -28,7 +30,7 @@ pub(super) async fn same(bench: Bench) {
     assert_eq!(bench.run().await.state, RunState::Succeeded);
 }
 
-pub(super) async fn other(bench: Bench) {
+pub(super) async fn other(mut bench: Bench) {
     bench.start().await;
     let first = bench.connect("a", "1", Vec::new()).await;
     let held = bench.take(first.session).await.held;
@@ -37,6 +39,12 @@ pub(super) async fn other(bench: Bench) {
     assert!(bench.leased().await.is_empty());
     // What the dead process had sent counts until the work is leased again.
     bench.done(held, Outcome::Checkpoint, [None, Some("d")], 4).await;
+    // Which is not before its session would have expired: until then what it began to write may arrive.
+    bench.pass(TTL - PAST);
+    assert!(bench.ready().await.is_empty());
+    let hasty = Grant { held, session: second.session };
+    assert!(bench.store.lease(vec![hasty], bench.now).await.unwrap().is_empty());
+    bench.pass(PAST);
     let next = bench.take(second.session).await.held;
     assert_eq!(next, Held { id: held.id, epoch: held.epoch + 1 });
     let late = bench.say(report(held, Outcome::Checkpoint, [Some("d"), Some("e")], 1)).await;
@@ -45,6 +53,37 @@ pub(super) async fn other(bench: Bench) {
     let thief = bench.connect("b", "1", vec![next, held]).await;
     assert!(thief.confirmed.is_empty());
     assert_eq!(bench.leased().await, [(second.session, next)]);
+}
+
+/// Only what the dead process held waits, and it is nobody's but its own when it was not dead.
+pub(super) async fn waits(mut bench: Bench) {
+    bench.put_job("other", vec![destination("cnn1", "elsewhere")]).await;
+    bench.start().await;
+    let first = bench.connect("a", "1", Vec::new()).await;
+    let held = bench.take(first.session).await.held;
+    bench.pass(Duration::from_secs(20));
+    bench.renew(first.session, stating(1, 0, vec![held])).await.unwrap();
+    bench.pass(Duration::from_secs(10));
+    let second = bench.connect("a", "2", Vec::new()).await;
+    bench.store.start_run(bench.start_of("other"), bench.now).await.unwrap();
+    let free = bench.take(second.session).await;
+    assert_ne!(free.held.id, held.id, "what nobody held is free at once");
+    let view = bench.store.run_view(&name("media"), None, bench.now).await.unwrap().0;
+    assert_eq!(view.strips[0].states, [RangeState::PutOff]);
+    // Pausing and going on makes nothing of it sooner.
+    let run = bench.run().await.name;
+    bench.store.pause_run(&run, "a person").await.unwrap();
+    bench.store.resume_run(&run, bench.now).await.unwrap();
+    assert!(bench.ready().await.is_empty());
+    // It was cut off only: it goes on with what it has.
+    let back = bench.connect("a", "1", vec![held]).await;
+    assert_eq!(back.confirmed, [held]);
+    // When it gives it back, there is nothing to wait for.
+    bench.done(held, Outcome::Yielded, [None, None], 0).await;
+    let ready: Vec<u64> = bench.ready().await.iter().map(|range| range.held.id).collect();
+    assert_eq!(ready, [held.id], "the second's own waits");
+    bench.pass(TTL);
+    assert_eq!(bench.ready().await.len(), 2);
 }
 
 pub(super) async fn expiry(mut bench: Bench) {
@@ -142,12 +181,15 @@ pub(super) async fn state(mut bench: Bench) {
     assert!(bench.store.expire_sessions(bench.now).await.unwrap().is_empty());
 }
 
-pub(super) async fn leaves(bench: Bench) {
+pub(super) async fn leaves(mut bench: Bench) {
     bench.start().await;
     let session = bench.connect("a", "1", Vec::new()).await.session;
     let held = bench.take(session).await.held;
     bench.store.close_session(session, bench.now).await.unwrap();
     assert_eq!(state_of(&bench).await.0, AgentState::Offline);
+    // It left with work in its hands: what it had begun to write may still arrive.
+    assert!(bench.ready().await.is_empty());
+    bench.pass(TTL);
     assert_eq!(bench.ready().await[0].held, held);
     assert!(bench.store.snapshot(9, bench.now).await.unwrap().sessions.is_empty());
     assert!(matches!(

@@ -6,7 +6,7 @@ use s3sync_proto::model::{
     Counters, FailureClass, Held, Outcome, RunState, Upload, Verdict, Work, WorkError,
 };
 
-use super::bench::{Bench, destination, failure, key, name, report, transient};
+use super::bench::{Bench, TTL, destination, failure, key, name, report, transient};
 use crate::plan::REFUSAL_PAUSE;
 use crate::store::{Error, Grant, SessionId};
 
@@ -201,7 +201,7 @@ pub(super) async fn refusals(mut bench: Bench) {
     let again = bench.connect("b", "1", Vec::new()).await.session;
     assert!(bench.take(again).await.held.epoch > held.epoch);
     bench.store.close_session(again, bench.now).await.unwrap();
-    bench.pass(REFUSAL_PAUSE);
+    bench.pass(REFUSAL_PAUSE.max(TTL));
     assert_eq!(bench.ready().await[0].refused_by, None);
     bench.take(session).await;
 }
@@ -242,7 +242,7 @@ pub(super) async fn uploads(mut bench: Bench) {
     assert_eq!(bench.run().await.state, RunState::Succeeded);
 }
 
-pub(super) async fn plans_of_uploads(bench: Bench) {
+pub(super) async fn plans_of_uploads(mut bench: Bench) {
     let (session, held) = begun(&bench).await;
     bench.intend(held, "b", None).await;
     let plan = bench.intend_to_become(held, "b", "u1").await;
@@ -253,6 +253,7 @@ pub(super) async fn plans_of_uploads(bench: Bench) {
         uploads.iter().map(|one| (one.key.to_string(), one.plan.clone())).collect()
     };
     bench.store.close_session(session, bench.now).await.unwrap();
+    bench.pass(TTL);
     let other = bench.connect("b", "1", Vec::new()).await.session;
     let next = bench.take(other).await;
     assert_eq!(

@@ -16,9 +16,9 @@ const ROWS: &str =
     "SELECT runs.id AS run, runs.number, runs.state = 'paused' AS paused, runs.reason AS why, pools.destination,
             dirty.generation, dirty.generation > COALESCE(dirty.taken, dirty.generation) AS again, dirty.looks,
             dirty.first, MAX(dirty.first, dirty.latest) AS latest, dirty.not_before, dirty.sequencer, dirty.gone,
-            sessions.agent, event_guards.reason AS guard
+            sessions.agent, CASE WHEN ranges.state = 0 THEN late_until ELSE 0 END AS late_until, event_guards.reason AS guard
      FROM runs JOIN pools ON pools.run = runs.id JOIN pending_keys AS dirty ON dirty.pool = pools.id
-     LEFT JOIN ranges ON ranges.id = dirty.work AND ranges.state = 1
+     LEFT JOIN ranges ON ranges.id = dirty.work AND ranges.state < 2
      LEFT JOIN sessions ON sessions.id = ranges.session
      LEFT JOIN event_guards ON event_guards.pool = pools.id
      WHERE runs.job = ?1 AND runs.ended IS NULL AND runs.trigger = 'events' AND dirty.key = ?2
@@ -48,6 +48,9 @@ pub(super) fn of(
                 guard: guard.unwrap_or_default(),
                 holder: row.get("agent")?,
                 again: row.get("again")?,
+                late_until: Timestamp::from_micros(
+                    row.get::<_, Option<i64>>("late_until")?.unwrap_or_default(),
+                ),
                 paused: row.get::<_, bool>("paused")?.then_some(why),
             };
             Ok((row.get("run")?, row.get("destination")?, found))

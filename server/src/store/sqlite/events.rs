@@ -258,9 +258,11 @@ pub(super) fn give_work(db: &Connection, pool: i64, now: Timestamp) -> Result<()
     for mode in [deletes::SCAN, deletes::DELETE] {
         let (ready, open): (i64, i64) = db
             .prepare_cached(
-                "SELECT COALESCE(SUM(state = 0 AND mode = ?2), 0), COUNT(*) FROM ranges WHERE pool = ?1 AND state < 2",
+                // Works that nobody may have yet keep no others from being made.
+                "SELECT COALESCE(SUM(state = 0 AND mode = ?2), 0), COUNT(*) FROM ranges
+                 WHERE pool = ?1 AND state < 2 AND (state = 1 OR late_until <= ?3)",
             )?
-            .query_row([pool, mode], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([pool, mode, now.as_micros()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let most = int(MAX_KEY_WORKS_PER_DESTINATION as u64);
         if ready > 0 || open >= most || !keys::any_due(db, pool, mode, now)? {
             continue;
@@ -319,13 +321,13 @@ fn retire(
             continue;
         }
         // Works that nobody holds give their keys back, unless an upload of theirs may be open.
-        let idle = "SELECT id FROM ranges WHERE run = ?1 AND state = 0
+        let idle = "SELECT id FROM ranges WHERE run = ?1 AND state = 0 AND late_until <= ?2
                     AND NOT EXISTS (SELECT 1 FROM upload_intents WHERE range = ranges.id)";
         db.execute(
             &format!("UPDATE pending_keys SET work = NULL, taken = NULL WHERE work IN ({idle})"),
-            [run],
+            [run, now.as_micros()],
         )?;
-        db.execute(&format!("DELETE FROM ranges WHERE id IN ({idle})"), [run])?;
+        db.execute(&format!("DELETE FROM ranges WHERE id IN ({idle})"), [run, now.as_micros()])?;
         let (spec, _) = runs::spec(db, run)?;
         for (index, destination) in spec.destinations.iter().enumerate() {
             let sql = "SELECT id FROM pools WHERE run = ?1 AND destination = ?2";
@@ -441,7 +443,8 @@ const WAITING: &str = "SELECT pools.id FROM runs JOIN pools ON pools.run = runs.
      WHERE runs.ended IS NULL AND runs.trigger = 'events'
        AND EXISTS (SELECT 1 FROM pending_keys AS keys WHERE keys.pool = pools.id AND work IS NULL AND not_before <= ?1
            AND NOT EXISTS (SELECT 1 FROM ranges
-                           WHERE ranges.pool = pools.id AND ranges.state = 0 AND ranges.mode = keys.gone))";
+                           WHERE ranges.pool = pools.id AND ranges.state = 0 AND ranges.mode = keys.gone
+                             AND ranges.late_until <= ?1))";
 
 /// Jobs whose run of events is old.
 const OLD: &str = "SELECT job_events.job FROM job_events JOIN runs ON runs.id = job_events.run

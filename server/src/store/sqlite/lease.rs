@@ -167,7 +167,7 @@ fn ready(
                 {CAREFUL},
                 ROW_NUMBER() OVER (PARTITION BY run, destination ORDER BY ranges.id) AS turn
          FROM ranges JOIN runs ON runs.id = run
-         WHERE ranges.state = 0 AND not_before <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
+         WHERE ranges.state = 0 AND not_before <= ?1 AND late_until <= ?1 AND runs.state IN ('pending', 'running', 'cancelling')
          ORDER BY turn, ranges.id LIMIT ?2",
     ))?;
     let rows: Vec<ViewRow> = statement
@@ -219,7 +219,7 @@ pub(super) fn lease(
             .prepare_cached(
                 "UPDATE ranges SET state = 1, epoch = epoch + 1, session = ?3, leased_at = ?4, lease_sequence = ?5,
                      reap = (SELECT state = 'cancelling' FROM runs WHERE runs.id = run)
-                 WHERE id = ?1 AND epoch = ?2 AND state = 0
+                 WHERE id = ?1 AND epoch = ?2 AND state = 0 AND late_until <= ?4
                      AND (SELECT state FROM runs WHERE runs.id = run) IN ('pending', 'running', 'cancelling')",
             )?
             .execute(params![

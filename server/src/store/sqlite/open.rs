@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0150_receivers.sql"),
     include_str!("../../../migrations/0156_receive_pace.sql"),
     include_str!("../../../migrations/0175_permitted_objects.sql"),
+    include_str!("../../../migrations/0170_late_commits.sql"),
 ];
 
 /// Why a store cannot be opened.

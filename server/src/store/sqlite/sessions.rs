@@ -77,11 +77,11 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
             now.as_micros()
         ],
     )?;
-    let before: Option<(i64, String)> = db
+    let before: Option<(i64, String, Timestamp)> = db
         .query_row(
-            "DELETE FROM sessions WHERE agent = ?1 RETURNING id, instance",
+            "DELETE FROM sessions WHERE agent = ?1 RETURNING id, instance, until",
             [hello.agent.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get("id")?, row.get("instance")?, time(row, "until")?)),
         )
         .optional()?;
     db.execute(
@@ -90,7 +90,7 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
     )?;
     let session = db.last_insert_rowid();
     // What the agent holds and nobody has taken since is its own again, also after an expiry.
-    let earlier = before.as_ref().map(|(id, _)| id);
+    let earlier = before.as_ref().map(|(id, ..)| id);
     for held in &hello.held {
         if receivers::is_watch(*held) {
             receivers::resume(db, *held, session, earlier)?;
@@ -98,7 +98,8 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
         }
         let run: Option<i64> = db
             .prepare_cached(
-                "UPDATE ranges SET session = ?3, state = 1, lease_sequence = 0, leased_at = COALESCE(leased_at, ?5)
+                "UPDATE ranges SET session = ?3, state = 1, lease_sequence = 0, leased_at = COALESCE(leased_at, ?5),
+                     late_until = 0
                  WHERE id = ?1 AND epoch = ?2 AND (state = 0 OR (state = 1 AND session IS ?4)) RETURNING run",
             )?
             .query_row(
@@ -110,14 +111,19 @@ pub(super) fn open(db: &Connection, open: &OpenSession, now: Timestamp) -> Resul
             touch_run(db, run)?;
         }
     }
-    if let Some((before, instance)) = &before {
-        // Another process of that name: the earlier one died with its work.
-        let how = if *instance == hello.instance_id { LetGo::KeepEpoch } else { LetGo::Lost };
-        release(db, *before, how, now)?;
+    if let Some((before, instance, until)) = &before {
+        if *instance == hello.instance_id {
+            // It says that it holds none of the rest, so nothing of it is under way.
+            release(db, *before, LetGo::KeepEpoch, now)?;
+        } else {
+            // Another process of that name: the earlier one died with its work, or is cut off and does not know.
+            may_come_late(db, *before, *until)?;
+            release(db, *before, LetGo::Lost, now)?;
+        }
     }
     Ok(Opened {
         session: SessionId(uint(session)),
-        superseded: before.map(|(id, _)| SessionId(uint(id))),
+        superseded: before.map(|(id, ..)| SessionId(uint(id))),
         confirmed: held_by(db, session)?,
     })
 }
@@ -133,6 +139,14 @@ fn held_by(db: &Connection, session: i64) -> Result<Vec<Held>, Error> {
     let mut held: Vec<Held> = rows.collect::<Result<_, _>>()?;
     held.extend(receivers::held_by(db, session)?);
     Ok(held)
+}
+
+/// A session ends with work in its hands before it expires. What its process has begun to commit may still arrive, and if it
+/// lives and does not know of its end, it may begin more: so nobody else gets this work before the session would have expired.
+fn may_come_late(db: &Connection, session: i64, until: Timestamp) -> Result<(), Error> {
+    db.prepare_cached("UPDATE ranges SET late_until = ?2 WHERE session = ?1 AND state = 1")?
+        .execute([session, until.as_micros()])?;
+    Ok(())
 }
 
 /// Lets go of everything a session holds.
@@ -195,9 +209,16 @@ pub(super) fn renew(
 
 pub(super) fn close(db: &Connection, session: SessionId, now: Timestamp) -> Result<(), Error> {
     let id = int(session.0);
-    release(db, id, LetGo::KeepEpoch, now)?;
-    db.execute("DELETE FROM sessions WHERE id = ?1", [id])?;
-    Ok(())
+    let until: Option<Timestamp> = db
+        .query_row("DELETE FROM sessions WHERE id = ?1 RETURNING until", [id], |row| {
+            time(row, "until")
+        })
+        .optional()?;
+    if let Some(until) = until {
+        // Who leaves in order holds nothing, unless it could not wait for what was under way.
+        may_come_late(db, id, until)?;
+    }
+    release(db, id, LetGo::KeepEpoch, now)
 }
 
 /// Sessions that were due before `now`.

@@ -60,7 +60,7 @@ fn ranges(
     strips: &mut [RangeStrip],
 ) -> Result<Vec<HeldRange>, Error> {
     let sql =
-        "SELECT destination, ranges.state, not_before, after, ranges.until AS until, cursor, leased_at, lost, agent
+        "SELECT destination, ranges.state, MAX(not_before, late_until) AS not_before, after, ranges.until AS until, cursor, leased_at, lost, agent
                FROM ranges LEFT JOIN sessions ON sessions.id = session
                WHERE run = ?1 ORDER BY destination, after, ranges.id";
     let mut statement = db.prepare_cached(sql)?;

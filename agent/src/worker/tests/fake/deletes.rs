@@ -30,10 +30,10 @@ impl Fake {
     }
 
     pub(super) async fn remove_one(&self, request: DeleteRequest) -> Result<(), Error> {
-        let fault = self.begin(Operation::Delete, &request.key).await?;
-        self.pass().await;
-        self.remove(&request, Operation::Delete)?;
-        Self::answer(fault, Operation::Delete, &request.key, ())
+        let key = request.key.clone();
+        let fault = self.begin(Operation::Delete, &key).await?;
+        self.arrive(&key, move |fake| fake.remove(&request, Operation::Delete)).await?;
+        Self::answer(fault, Operation::Delete, &key, ())
     }
 
     pub(super) async fn remove_all(
@@ -42,8 +42,10 @@ impl Fake {
     ) -> Result<Vec<Result<(), Error>>, Error> {
         let first = requests[0].key.clone();
         let fault = self.begin(Operation::DeleteMany, &first).await?;
-        self.pass().await;
-        let each = requests.iter().map(|one| self.remove(one, Operation::DeleteMany)).collect();
+        let each = move |fake: &Self| {
+            requests.iter().map(|one| fake.remove(one, Operation::DeleteMany)).collect()
+        };
+        let each = self.arrive(&first, each).await;
         Self::answer(fault, Operation::DeleteMany, &first, each)
     }
 

@@ -54,7 +54,11 @@ async fn held() -> (Sqlite, SessionId, Held) {
 }
 
 async fn lease(store: &Sqlite, held: Held, session: SessionId) -> Held {
-    let leased = store.lease(vec![Grant { held, session }], NOW).await.unwrap();
+    lease_at(store, held, session, NOW).await
+}
+
+async fn lease_at(store: &Sqlite, held: Held, session: SessionId, now: Timestamp) -> Held {
+    let leased = store.lease(vec![Grant { held, session }], now).await.unwrap();
     leased.first().expect("it is free").1.held
 }
 
@@ -93,11 +97,13 @@ async fn a_process_that_goes_on_or_leaves_lost_nothing() {
     store.close_session(session, NOW).await.unwrap();
     assert_eq!(state(&store).await, (true, 0), "it left");
     let session = connect(&store, "1", Vec::new()).await;
-    let held = lease(&store, held, session).await;
+    // Once nothing of it can arrive any more.
+    let later = NOW.plus(TTL);
+    let held = lease_at(&store, held, session, later).await;
     let error = WorkError { class: FailureClass::Transient, code: "X".into(), message: "x".into() };
     store.refuse(held, &name("a"), &error, NOW).await.unwrap();
     assert_eq!(state(&store).await, (true, 0), "it was refused");
-    let held = lease(&store, Held { epoch: held.epoch + 1, ..held }, session).await;
+    let held = lease_at(&store, Held { epoch: held.epoch + 1, ..held }, session, later).await;
     let yielded = WorkReport {
         sequence: 1,
         held,
