@@ -302,7 +302,7 @@ const LEVELS: &[Looked<i64>] = &[
         help: "Messages in a queue when it was looked at last, by whether they were received; SQS's approximations",
         tell: |figures, _| {
             let mut all = Vec::new();
-            for queue in &figures.queues {
+            for queue in figures.queues.iter().filter(|queue| queue.state.is_known()) {
                 let counts =
                     [("waiting", queue.state.waiting), ("in_flight", queue.state.in_flight)];
                 for (state, count) in counts {

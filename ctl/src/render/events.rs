@@ -1,5 +1,7 @@
 //! How queues and a job's events are printed.
 
+use std::time::Duration;
+
 use s3sync_proto::model::{Following, Name, Queue, QueueState, Timestamp};
 use serde_json::Value;
 
@@ -7,6 +9,9 @@ use super::Show;
 use super::resources::{place, run_label};
 use super::text::{age, count, now, span, time};
 use crate::manifest::queue_document;
+
+/// An agent says twice a minute that a queue is empty. Of one that was said to be so longer ago it is not assumed.
+const IDLE: Duration = Duration::from_secs(60);
 
 impl Show for Queue {
     const PLURAL: &'static str = "queues";
@@ -18,6 +23,7 @@ impl Show for Queue {
         let status = self.status.as_ref();
         let agents = status.map(|status| readers(&status.agents)).filter(|text| !text.is_empty());
         let state = status.map(|status| &status.state);
+        let state = state.filter(|state| state.is_known());
         let oldest = state.filter(|state| state.waiting > 0).and_then(|state| state.oldest_sent);
         vec![
             self.name.to_string(),
@@ -99,6 +105,11 @@ impl Show for Queue {
 
 /// What waits in a queue, and what to do before it is dropped.
 fn waiting(state: &QueueState, now: Timestamp) -> String {
+    if !state.is_known() {
+        let why =
+            "the queue was not looked at yet, or for want of the permission sqs:GetQueueAttributes";
+        return format!("not known: {why}");
+    }
     let mut text =
         format!("{} messages, {} in flight", count(state.waiting), count(state.in_flight));
     let Some(oldest) = state.oldest_sent.filter(|_| state.waiting > 0) else { return text };
@@ -123,7 +134,18 @@ pub(super) fn lag(following: &Following, now: Timestamp) -> String {
         return "needs a scan".to_owned();
     }
     let oldest = following.destinations.iter().filter_map(|one| one.oldest).min();
-    oldest.map_or_else(|| "0s".to_owned(), |oldest| span(now.since(oldest).as_secs()))
+    behind(oldest, following.told_until, now)
+}
+
+/// How old the oldest change is that is not in place: it was told and is not worked off, or waits in the queue.
+fn behind(oldest: Option<Timestamp>, told_until: Option<Timestamp>, now: Timestamp) -> String {
+    let age = |since: Timestamp| span(now.since(since).as_secs());
+    let Some(told) = told_until else {
+        let least = oldest.map(|oldest| format!("{} or longer", age(oldest)));
+        return least.unwrap_or_else(|| "not known".to_owned());
+    };
+    let waits = (now.since(told) > IDLE).then_some(told);
+    oldest.into_iter().chain(waits).min().map_or_else(|| "0s".to_owned(), age)
 }
 
 /// How a job's events stand, for people.
@@ -135,12 +157,12 @@ pub(super) fn following_lines(following: &Following, now: Timestamp) -> Vec<(Str
         .map_or_else(String::new, |run| format!(", worked off in run {}", run_label(run)));
     let mut lines = vec![line("events", format!("{}{run}", count(following.events)))];
     for one in &following.destinations {
-        let lag = one.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+        let lag = behind(one.oldest, following.told_until, now);
         let keys = match one.keys {
             1 => "1 key waits".to_owned(),
             keys => format!("{} keys wait", count(keys)),
         };
-        let mut text = format!("{}: lag {}, {keys}", place(&one.location), span(lag));
+        let mut text = format!("{}: lag {lag}, {keys}", place(&one.location));
         if one.put_off > 0 {
             text.push_str(&format!(", {} of them put off", count(one.put_off)));
         }
@@ -212,6 +234,7 @@ mod tests {
             last_lost: Some(Key::from("a/b")),
             gap: None,
             reason: "no agent is connected".into(),
+            told_until: Some(at(60)),
         };
         assert_eq!(lag(&following, at(75)), "1m15s");
         assert_eq!(
@@ -301,5 +324,24 @@ mod tests {
         assert!(told.ends_with(advice), "{told}");
         let state = QueueState { waiting: 0, ..state };
         assert_eq!(waiting(&state, at(90)), "0 messages, 0 in flight");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_good() {
+        let at = |seconds: i64| Timestamp::from_micros(1_800_000_000_000_000 + seconds * 1_000_000);
+        let cases = [
+            (None, Some(at(40)), "0s"),
+            (Some(at(97)), Some(at(40)), "3s"),
+            (None, Some(at(39)), "1m01s"),
+            (Some(at(97)), Some(at(30)), "1m10s"),
+            (Some(at(20)), Some(at(30)), "1m20s"),
+            (None, None, "not known"),
+            (Some(at(97)), None, "3s or longer"),
+        ];
+        for (oldest, told, text) in cases {
+            assert_eq!(behind(oldest, told, at(100)), text, "{oldest:?} {told:?}");
+        }
+        let told = waiting(&QueueState::default(), at(0));
+        assert!(told.starts_with("not known: "), "{told}");
     }
 }

@@ -122,6 +122,8 @@ pub struct Following {
     pub gap: Option<Gap>,
     /// Why keys wait, where no agent can work on some; empty otherwise.
     pub reason: String,
+    /// Of what changed before, all was received from the queue; `None`: not known.
+    pub told_until: Option<Timestamp>,
 }
 
 /// Keys of a destination that wait to be looked at, or are being looked at.
@@ -194,4 +196,12 @@ pub struct QueueState {
     pub max_receives: Option<u32>,
     /// When the oldest of the messages received last was sent.
     pub oldest_sent: Option<Timestamp>,
+}
+
+impl QueueState {
+    /// Whether the queue was looked at. Without that its numbers are zero, which says nothing.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.retention.is_some() || self.waiting > 0 || self.in_flight > 0
+    }
 }

@@ -28,8 +28,16 @@ pub(super) fn last_run_to(last: LastRun) -> pb::LastRun {
 }
 
 pub(super) fn following(following: pb::Following) -> Result<Following, Invalid> {
-    let pb::Following { run, destinations, events, lost_objects, last_lost_key, gap, reason } =
-        following;
+    let pb::Following {
+        run,
+        destinations,
+        events,
+        lost_objects,
+        last_lost_key,
+        gap,
+        reason,
+        told_until,
+    } = following;
     let mut problems = Problems::default();
     let run = optional_run("run", &run, &mut problems);
     let destinations = destinations
@@ -48,7 +56,17 @@ pub(super) fn following(following: pb::Following) -> Result<Following, Invalid> 
         let since = problems.time("gap.since", since).unwrap_or_default();
         Gap { since, reason, scan: optional_run("gap.run", &run, &mut problems) }
     });
-    problems.finish(Some(Following { run, destinations, events, lost, last_lost, gap, reason }))
+    let told_until = problems.time("told_until", told_until);
+    problems.finish(Some(Following {
+        run,
+        destinations,
+        events,
+        lost,
+        last_lost,
+        gap,
+        reason,
+        told_until,
+    }))
 }
 
 fn optional_run(field: &str, text: &str, problems: &mut Problems) -> Option<RunName> {
@@ -79,7 +97,8 @@ fn dirty(at: &str, dirty: pb::DirtyKeys, problems: &mut Problems) -> Option<Dirt
 }
 
 pub(super) fn following_to(following: Following) -> pb::Following {
-    let Following { run, destinations, events, lost, last_lost, gap, reason } = following;
+    let Following { run, destinations, events, lost, last_lost, gap, reason, told_until } =
+        following;
     let text = |run: Option<RunName>| run.map(|run| run.to_string()).unwrap_or_default();
     pb::Following {
         run: text(run),
@@ -93,6 +112,7 @@ pub(super) fn following_to(following: Following) -> pb::Following {
             run: text(scan),
         }),
         reason,
+        told_until: told_until.and_then(time_to),
     }
 }
 

@@ -106,10 +106,10 @@ pub(super) fn following() -> impl Strategy<Value = Following> {
         scan,
     });
     let lost = of((1..=i64::MAX as u64, key()));
-    (of(run_name()), vec(dirty(), 0..3), COUNTS, lost, of(gap), text()).prop_map(
-        |(run, destinations, events, lost, gap, reason)| {
+    (of(run_name()), vec(dirty(), 0..3), COUNTS, lost, of(gap), text(), of(time())).prop_map(
+        |(run, destinations, events, lost, gap, reason, told_until)| {
             let (lost, last_lost) = lost.map_or((0, None), |(count, key)| (count, Some(key)));
-            Following { run, destinations, events, lost, last_lost, gap, reason }
+            Following { run, destinations, events, lost, last_lost, gap, reason, told_until }
         },
     )
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    CompareMode, EventKind, FailureClass, Invalid, JobSpec, Key, Matcher, ObjectEvent, RunState,
-    Timestamp,
+    CompareMode, EventKind, FailureClass, Invalid, JobSpec, Key, Matcher, News, ObjectEvent,
+    RunState, Timestamp,
 };
 
 use super::credential;
@@ -142,6 +142,25 @@ pub fn silence(
             kept.as_secs()
         )
     })
+}
+
+/// Until when all changes were told of by a receiver that says this. `None`: no more is known than before. What came is as old
+/// as what waited longest, and so may be what is still to come; a receive that found nothing tells only where nothing waits.
+#[must_use]
+pub fn told_until(news: &News, now: Timestamp) -> Option<Timestamp> {
+    let state = news.state.as_ref();
+    if news.messages > 0 {
+        // An agent that does not tell how long they waited tells at times when the oldest was sent.
+        let sent = news.longest_wait.map(|waited| now.minus(waited));
+        return sent.or(state.and_then(|state| state.oldest_sent)).or(Some(now));
+    }
+    let state = state?;
+    let empty = match state.retention {
+        Some(_) => state.waiting == 0,
+        // It was not looked at, for want of permission.
+        None => state.waiting == 0 && state.oldest_sent.is_none(),
+    };
+    if empty { Some(now) } else { state.oldest_sent.map(|sent| sent.min(now)) }
 }
 
 /// Why events are missing, if messages were received that the queue would soon have dropped: as SQS keeps only a loose order,

@@ -1,6 +1,6 @@
 //! Events and the jobs they concern.
 
-use s3sync_proto::model::{Destination, Filter, Location};
+use s3sync_proto::model::{Destination, Filter, Location, QueueState};
 
 use super::*;
 
@@ -130,4 +130,34 @@ fn messages_that_were_nearly_dropped_say_that_others_were() {
     let why = expiring(secs(90), secs(100)).unwrap();
     assert!(why.starts_with("messages were received that had waited for 90 s"), "{why}");
     assert!(why.contains("keeps them for 100 s") && why.ends_with("a longer retention"), "{why}");
+}
+
+#[test]
+fn what_is_not_known_to_be_told_is_not() {
+    let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+    let state = |waiting, retention: Option<u64>, oldest: Option<i64>| QueueState {
+        waiting,
+        retention: retention.map(Duration::from_secs),
+        oldest_sent: oldest.map(at),
+        ..QueueState::default()
+    };
+    let cases = [
+        (0, None, None, None, "nothing is said"),
+        (0, None, Some(state(0, Some(60), None)), Some(100), "nothing waits"),
+        (0, None, Some(state(0, Some(60), Some(40))), Some(100), "what was received last is told"),
+        (0, None, Some(state(5, Some(60), None)), None, "a receive missed what waits"),
+        (0, None, Some(state(5, Some(60), Some(40))), Some(40), "others may be as old"),
+        (0, None, Some(state(5, Some(60), Some(400))), Some(100), "a clock that is ahead"),
+        (0, None, Some(state(0, None, None)), Some(100), "not looked at, and nothing came"),
+        (0, None, Some(state(0, None, Some(40))), Some(40), "not looked at, and something came"),
+        (3, Some(30), None, Some(70), "others may be as old"),
+        (3, Some(30), Some(state(0, Some(60), None)), Some(70), "it was looked at before"),
+        (3, None, Some(state(0, None, Some(40))), Some(40), "an agent of before"),
+        (3, None, None, Some(100), "an agent of before"),
+    ];
+    for (messages, waited, state, until, why) in cases {
+        let longest_wait = waited.map(Duration::from_secs);
+        let news = News { messages, longest_wait, state, ..News::default() };
+        assert_eq!(told_until(&news, at(100)), until.map(at), "{why}: {news:?}");
+    }
 }

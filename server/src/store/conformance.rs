@@ -199,6 +199,9 @@ const CASES: &[Case] = &[
     ("figures tell of agents and of what they lost", |b| Box::pin(figures::lost(b))),
     ("a destination is in step since a scan that left nothing out", |b| Box::pin(figures::lag(b))),
     ("events bring a destination nearer than scans", |b| Box::pin(figures::lag_with_events(b))),
+    ("a backlog of which nothing is known is not in step", |b| {
+        Box::pin(figures::lag_with_a_backlog(b))
+    }),
     ("old runs go with their failures, the newest stays", |b| Box::pin(keep::runs(b))),
     ("runs are kept for each job", |b| Box::pin(keep::per_job(b))),
     ("calls are recorded, and end once", |b| Box::pin(keep::audit(b))),

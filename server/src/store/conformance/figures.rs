@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use s3sync_proto::model::{Counters, EventBatch, News, Outcome, QueueSpec, QueueState, Verdict};
+use s3sync_proto::model::{
+    Counters, EventBatch, Held, News, Outcome, QueueSpec, QueueState, Timestamp, Verdict,
+};
 
 use super::bench::{Bench, TTL, destination, failure, job, key, name, report};
 use super::events::{event, following, tell_all};
@@ -179,4 +181,59 @@ pub(super) async fn lag_with_events(mut bench: Bench) {
     let batch = EventBatch { sequence: 1, held: leased[0].1.held, news };
     bench.store.take_events(batch, bench.now).await.unwrap();
     assert_eq!(behind(&bench).await, bench.now);
+}
+
+/// What is not known of a queue is not good.
+pub(super) async fn lag_with_a_backlog(mut bench: Bench) {
+    let (session, watch) = following(&bench).await;
+    bench.start().await;
+    for _ in 0..2 {
+        let held = bench.take(session).await.held;
+        bench.done(held, Outcome::Completed, [None, None], 3).await;
+    }
+    let scanned = bench.now;
+    let in_step = async |bench: &Bench| of(bench, TARGET).await.in_step;
+    let tell = async |bench: &Bench, held: Held, news: News| {
+        let batch = EventBatch { sequence: 1, held, news };
+        bench.store.take_events(batch, bench.now).await.unwrap();
+    };
+    let kept = Some(Duration::from_secs(86_400));
+    let looked = |waiting: u64, oldest_sent: Option<Timestamp>| News {
+        state: Some(QueueState { waiting, oldest_sent, retention: kept, ..QueueState::default() }),
+        ..News::default()
+    };
+    let received = |waited: u64| News {
+        messages: 10,
+        longest_wait: Some(Duration::from_secs(waited)),
+        ..News::default()
+    };
+    // At first there is a backlog of which nothing was received.
+    bench.pass(Duration::from_secs(100));
+    tell(&bench, watch.held, looked(500, None)).await;
+    assert_eq!(in_step(&bench).await, scanned);
+    tell(&bench, watch.held, looked(0, None)).await;
+    assert_eq!(in_step(&bench).await, bench.now, "all was received");
+    let empty = bench.now;
+    // The agent is away for a while, and what comes meanwhile is received before the queue is looked at again.
+    bench.store.close_session(session, bench.now).await.unwrap();
+    bench.pass(Duration::from_secs(1_000));
+    let session = bench.connect("b", "1", Vec::new()).await.session;
+    let held = bench.store.snapshot(0, bench.now).await.unwrap().watches[0].held;
+    let leased = bench.store.lease_watches(vec![Grant { held, session }], bench.now).await.unwrap();
+    let held = leased[0].1.held;
+    assert_eq!(in_step(&bench).await, empty, "it has not told anything");
+    tell(&bench, held, received(900)).await;
+    assert_eq!(in_step(&bench).await, bench.now.minus(Duration::from_secs(900)));
+    let first = in_step(&bench).await;
+    // A receive that found nothing says nothing while messages wait, and one that did does.
+    tell(&bench, held, looked(500, None)).await;
+    assert_eq!(in_step(&bench).await, first);
+    let oldest = first.plus(Duration::from_secs(300));
+    tell(&bench, held, looked(500, Some(oldest))).await;
+    assert_eq!(in_step(&bench).await, oldest);
+    bench.pass(Duration::from_secs(10));
+    tell(&bench, held, News { state: looked(0, None).state, ..received(2) }).await;
+    assert_eq!(in_step(&bench).await, bench.now.minus(Duration::from_secs(2)));
+    tell(&bench, held, looked(0, Some(oldest))).await;
+    assert_eq!(in_step(&bench).await, bench.now, "nothing waits");
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{Counters, JobSpec, Name, RunState, Timestamp};
 
 use super::row::{DONE, GIVEN_UP, LEASED, READY, json, name, parse, uint, word};
-use super::{gaps, lease, receivers, runs, watches};
+use super::{gaps, lease, runs, watches};
 use crate::store::{DestinationFigures, Error, Figures, JobFigures, QueueFigures, RangeState};
 
 /// The row of a destination of a job, from its first run on.
@@ -195,7 +195,9 @@ struct Place {
 }
 
 fn told(db: &Connection, job: &Name, spec: &JobSpec) -> Result<Told, Error> {
-    let Some(queue) = &spec.events else { return Ok(Told::default()) };
+    if spec.events.is_none() {
+        return Ok(Told::default());
+    }
     // Rates are not looked at, so it does not matter when it is.
     let Some(following) = gaps::following(db, job, Timestamp::default())? else {
         return Ok(Told::default());
@@ -203,14 +205,7 @@ fn told(db: &Connection, job: &Name, spec: &JobSpec) -> Result<Told, Error> {
     let since: i64 = db
         .prepare_cached("SELECT since FROM job_events WHERE job = ?1")?
         .query_row([job.as_str()], |row| row.get(0))?;
-    let all_told = receivers::all_told(db, queue)?;
-    let queue = watches::status(db, queue, Timestamp::default())?;
-    // What waits in the queue was not told of. When it was sent is known of what was received last only.
-    let received = queue.zip(all_told).map(|(queue, told)| {
-        let waiting = queue.state.oldest_sent.filter(|_| queue.state.waiting > 0);
-        waiting.map_or(told, |sent| sent.min(told))
-    });
-    let received = received.filter(|_| following.gap.is_none());
+    let received = following.told_until.filter(|_| following.gap.is_none());
     let mut told = Told::default();
     for (index, dirty) in (0_i64..).zip(following.destinations) {
         let failed: Option<i64> = db

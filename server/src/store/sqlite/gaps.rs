@@ -10,7 +10,7 @@ use s3sync_proto::model::{
 
 use super::paces::What;
 use super::row::{int, key, name, parse, uint};
-use super::runs;
+use super::{receivers, runs};
 use crate::plan::events::scan_again;
 use crate::store::{Error, MAX_DIRTY_KEYS_PER_DESTINATION, StartRun};
 
@@ -167,7 +167,8 @@ pub(super) fn following(
     let reason = if waits { reason } else { String::new() };
     let run = name_of(db, job, run)?;
     let (events, lost) = (uint(events), uint(lost));
-    Ok(Some(Following { run, destinations, events, lost, last_lost, gap, reason }))
+    let told_until = receivers::all_told(db, job)?;
+    Ok(Some(Following { run, destinations, events, lost, last_lost, gap, reason, told_until }))
 }
 
 fn name_of(db: &Connection, job: &Name, run: Option<i64>) -> Result<Option<RunName>, Error> {

@@ -9,6 +9,7 @@ use s3sync_proto::model::{
 
 use super::row::{LEASED, READY, int, name, parse, time, uint, uint32};
 use super::sessions;
+use crate::plan::events::told_until;
 use crate::plan::{FAILURE_PAUSE, REFUSAL_PAUSE, watch_pause};
 use crate::store::{Error, Grant, SessionId, WatchView};
 
@@ -211,23 +212,23 @@ pub(super) fn reason(db: &Connection, queue: &Name) -> Result<String, Error> {
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// Until when all that was received from a queue was told; `None` when nobody receives. Another receiver that is quick says nothing
+/// Until when all that changed was told to a job that follows a queue; `None` when that is not known, or nobody receives. Another receiver that is quick says nothing
 /// of what a slow one, or one that has just died, has in its hands.
-pub(super) fn all_told(db: &Connection, queue: &Name) -> Result<Option<Timestamp>, Error> {
-    let sql = "SELECT MIN(told) FROM receivers WHERE queue = ?1 AND state = 1";
-    let told: Option<i64> =
-        db.prepare_cached(sql)?.query_row([queue.as_str()], |row| row.get(0))?;
+pub(super) fn all_told(db: &Connection, job: &Name) -> Result<Option<Timestamp>, Error> {
+    let sql = "SELECT MIN(told) FROM receivers WHERE queue = (SELECT queue FROM job_events WHERE job = ?1) AND state = 1";
+    let told: Option<i64> = db.prepare_cached(sql)?.query_row([job.as_str()], |row| row.get(0))?;
     Ok(told.map(Timestamp::from_micros))
 }
 
-/// A receiver told something.
+/// A receiver told something. What `told` has is until when that was all.
 pub(super) fn told(db: &Connection, held: Held, news: &News, now: Timestamp) -> Result<(), Error> {
+    let until = told_until(news, now).map(Timestamp::as_micros);
     let oldest = news.state.as_ref().map(|state| state.oldest_sent.map(Timestamp::as_micros));
     db.prepare_cached(
-        "UPDATE receivers SET told = ?2, attempts = 0, reason = '', oldest_sent = CASE WHEN ?3 THEN ?4 ELSE oldest_sent END
+        "UPDATE receivers SET told = COALESCE(?2, told), attempts = 0, reason = '', oldest_sent = CASE WHEN ?3 THEN ?4 ELSE oldest_sent END
          WHERE id = ?1",
     )?
-    .execute(params![int(held.id), now.as_micros(), oldest.is_some(), oldest.flatten()])?;
+    .execute(params![int(held.id), until, oldest.is_some(), oldest.flatten()])?;
     Ok(())
 }
 

@@ -56,9 +56,7 @@ pub(super) fn backlog(
     let Some(waited) = news.longest_wait else { return Ok(None) };
     let told = news.state.as_ref().and_then(|state| state.retention);
     let retention = if told.is_some() { told } else { known(db, queue)?.1 };
-    let sent =
-        now.as_micros().saturating_sub(i64::try_from(waited.as_micros()).unwrap_or(i64::MAX));
-    Ok(expiring(Some(waited), retention).map(|why| (Timestamp::from_micros(sent), why)))
+    Ok(expiring(Some(waited), retention).map(|why| (now.minus(waited), why)))
 }
 
 /// When something was told of a queue last, and how long it keeps messages.
