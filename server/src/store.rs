@@ -388,6 +388,9 @@ pub struct Snapshot {
     pub sessions: Vec<SessionView>,
     /// Ranges that nobody holds and that are due, in the order they became ready.
     pub ready: Vec<RangeView>,
+    /// Runs that have ranges nobody may hold yet, since what their last holder had begun may still arrive, and when the
+    /// first of these is free.
+    pub late: Vec<(RunName, Timestamp)>,
     /// Ranges that are held, for splits and revocations.
     pub leased: Vec<LeasedView>,
     /// Receivers of queues that nobody is and that are due.

@@ -77,6 +77,14 @@ pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
     for run in moving.iter().filter(|run| !stuck.contains_key(*run)) {
         placement.reasons.push(((*run).clone(), String::new()));
     }
+    for (run, until) in &snapshot.late {
+        if !moving.contains(run) && !stuck.contains_key(run) {
+            let reason = format!(
+                "what an agent that ended had begun to write may still arrive; its work goes on at {until}"
+            );
+            placement.reasons.push((run.clone(), reason));
+        }
+    }
     placement.reasons.extend(stuck.into_iter().map(|(run, reason)| (run.clone(), reason)));
     placement
 }

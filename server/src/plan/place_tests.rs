@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use s3sync_proto::model::{AgentEndpoint, AllowRule, Destination, FEATURE_KEYS, Held, Location};
+use s3sync_proto::model::{
+    AgentEndpoint, AllowRule, Destination, FEATURE_KEYS, Held, Location, Timestamp,
+};
 
 use super::*;
 use crate::store::{LeasedView, SessionId, WorkKind};
@@ -53,6 +55,23 @@ fn session(id: u64, agent: &str, endpoints: &[&str], capacity: u32) -> SessionVi
 
 fn reason(snapshot: &Snapshot) -> String {
     place(snapshot, &BTreeSet::new()).reasons.into_iter().map(|(_, reason)| reason).collect()
+}
+
+#[test]
+fn a_run_that_waits_for_what_may_come_late_says_so_unless_it_goes_on() {
+    let of = |number| RunName { job: "media".parse().unwrap(), number };
+    let until = Timestamp::from_micros(1_800_000_000_000_000);
+    let mut snapshot = Snapshot { late: vec![(of(1), until)], ..Snapshot::default() };
+    let told = "what an agent that ended had begun to write may still arrive; its work goes on at 2027-01-15T08:00:00Z";
+    assert_eq!(reason(&snapshot), told);
+    // Something of it that is stuck is worth more to know.
+    snapshot.ready = vec![range(1, 1, "cnn1")];
+    assert_eq!(reason(&snapshot), "no agent is connected");
+    snapshot.sessions = vec![session(1, "agent-1", &["usw2", "cnn1"], 4)];
+    assert_eq!(reason(&snapshot), "", "it goes on");
+    snapshot.ready = vec![range(2, 2, "cnn1")];
+    let reasons = place(&snapshot, &BTreeSet::new()).reasons;
+    assert_eq!(reasons, [(of(2), String::new()), (of(1), told.to_owned())], "another run goes on");
 }
 
 #[test]

@@ -42,9 +42,13 @@ pub(super) async fn other(mut bench: Bench) {
     // Which is not before its session would have expired: until then what it began to write may arrive.
     bench.pass(TTL - PAST);
     assert!(bench.ready().await.is_empty());
+    let run = bench.run().await.name;
+    let late = bench.store.snapshot(10, bench.now).await.unwrap().late;
+    assert_eq!(late, [(run, bench.now.plus(PAST))]);
     let hasty = Grant { held, session: second.session };
     assert!(bench.store.lease(vec![hasty], bench.now).await.unwrap().is_empty());
     bench.pass(PAST);
+    assert!(bench.store.snapshot(10, bench.now).await.unwrap().late.is_empty());
     let next = bench.take(second.session).await.held;
     assert_eq!(next, Held { id: held.id, epoch: held.epoch + 1 });
     let late = bench.say(report(held, Outcome::Checkpoint, [Some("d"), Some("e")], 1)).await;

@@ -44,6 +44,7 @@ pub(super) fn snapshot(db: &Connection, limit: u32, now: Timestamp) -> Result<Sn
     Ok(Snapshot {
         sessions: sessions_of(db)?,
         ready: ready(db, limit, now, &mut specs)?,
+        late: late(db, now)?,
         leased: leased(db, now, &mut specs)?,
         watches: receivers::ready(db, now)?,
         watching: receivers::watching(db, now)?,
@@ -152,6 +153,23 @@ fn view(
         refused_by,
         limits: spec.limits,
     })
+}
+
+/// Runs that wait for what holders that are gone had begun, and until when.
+fn late(db: &Connection, now: Timestamp) -> Result<Vec<(RunName, Timestamp)>, Error> {
+    let mut statement = db.prepare_cached(
+        "SELECT job, number, MIN(late_until) AS until FROM ranges JOIN runs ON runs.id = run
+         WHERE ranges.state = 0 AND late_until > ?1 AND runs.state IN ('pending', 'running', 'cancelling')
+         GROUP BY runs.id ORDER BY runs.id",
+    )?;
+    let rows = statement.query_map([now.as_micros()], |row| {
+        Ok((row.get::<_, String>("job")?, row.get::<_, i64>("number")?, time(row, "until")?))
+    })?;
+    rows.map(|row| {
+        let (job, number, until) = row?;
+        Ok((RunName { job: name(&job)?, number: uint(number) }, until))
+    })
+    .collect()
 }
 
 /// Ready ranges, a few of each run and destination before more of any.
