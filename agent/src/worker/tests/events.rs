@@ -6,6 +6,7 @@
 //! that the source had all the time.
 
 mod changes;
+mod late;
 mod queue;
 mod server;
 

@@ -16,6 +16,9 @@ use crate::worker::{Engine, Settings};
 
 const KEYS: usize = 12;
 
+/// What a holder that died had sent arrives within this, or never.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(25);
+
 /// Sizes of bodies: nothing, little, read before it is written, streamed, in parts.
 const SIZES: [usize; 5] = [0, 1, 100, STREAMED, IN_PARTS];
 
@@ -99,7 +102,10 @@ async fn one_history(seed: u64, world: World) {
     for (fake, prefix) in [(&bench.source, "from/"), (&bench.destination, "to/x/")] {
         let mut rng = rng.fork();
         let nature = fake.nature;
-        fake.with(|contents| contents.slow = Some((rng.fork(), 50)));
+        fake.with(|contents| {
+            contents.slow = Some((rng.fork(), 50));
+            contents.late = Some((rng.fork(), ARRIVES_WITHIN));
+        });
         // Nothing could tell: no checksum, and an ETag that says nothing.
         let unverifiable = !source.md5_etags && !source.checksums;
         fake.meddle(move |contents, operation, _| {
@@ -134,6 +140,8 @@ async fn one_history(seed: u64, world: World) {
     bench.desk.with(std::mem::take);
     bench.source.leave_alone();
     bench.destination.leave_alone();
+    // What the holders that died had sent arrives now, or never.
+    tokio::time::sleep(ARRIVES_WITHIN).await;
     assert_untorn(&bench, seed);
     // One quiet run; what nobody has at the source any more is not its business.
     let counters = bench.run().await;
@@ -187,7 +195,10 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
     };
     bench.source.with(|contents| (0..10).for_each(|_| write(contents, &mut rng)));
     for fake in [&bench.source, &bench.destination] {
-        fake.with(|contents| contents.slow = Some((rng.fork(), 50)));
+        fake.with(|contents| {
+            contents.slow = Some((rng.fork(), 50));
+            contents.late = Some((rng.fork(), ARRIVES_WITHIN));
+        });
     }
     let mut meddling = rng.fork();
     bench.source.meddle(move |contents, operation, _| {
