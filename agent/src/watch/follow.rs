@@ -208,7 +208,7 @@ impl Follower {
 
     /// What to tell the server next, and the messages that may be deleted when it is on its disk.
     fn news(&mut self) -> Option<(News, Done)> {
-        let batch = self.inbox.next();
+        let batch = self.inbox.next(self.began.elapsed());
         let state = self.untold && self.heard;
         if batch.is_none() && !state {
             return None;
@@ -238,8 +238,8 @@ impl Follower {
                 }
                 let redriven =
                     self.state.as_ref().is_some_and(|state| state.max_receives.is_some());
-                let until = self.began.elapsed() + HIDDEN;
-                self.inbox.take(messages, until, redriven, clock::now());
+                let received = self.began.elapsed();
+                self.inbox.take(messages, received, HIDDEN, redriven, clock::now());
                 Ok(None)
             }
             Err(error) => self.failed(error).map(Some),

@@ -36,6 +36,8 @@ pub(super) struct Inbox {
 #[derive(Debug)]
 struct Read {
     receipt: String,
+    /// When it was received, as a monotonic time, and how long it had waited then.
+    received: Duration,
     waited: Option<Duration>,
     events: VecDeque<ObjectEvent>,
     ignored: u64,
@@ -56,28 +58,34 @@ impl Inbox {
         MAX_HELD.saturating_sub(self.hidden.len())
     }
 
-    /// Takes messages that are hidden from others until `until`. `redriven`: what cannot be read goes to the dead letters
-    /// by itself.
+    /// Takes messages that were received at `received`, a monotonic time, and are hidden from others for `hidden` from then on.
+    /// `redriven`: what cannot be read goes to the dead letters by itself.
     pub(super) fn take(
         &mut self,
         messages: Vec<Received>,
-        until: Duration,
+        received: Duration,
+        hidden: Duration,
         redriven: bool,
         now: Timestamp,
     ) {
         self.oldest_sent = messages.iter().filter_map(|message| message.sent).min();
         for message in messages {
-            let read = read(&message, redriven, now);
+            let read = read(&message, received, redriven, now);
             // What comes again on its own and was told before is left where it is until then.
             let Some(read) = read else { continue };
-            self.hidden.insert(message.receipt, until);
+            self.hidden.insert(message.receipt, received + hidden);
             self.waiting.push_back(read);
         }
     }
 
-    /// What to tell next, within the bounds of one batch.
-    pub(super) fn next(&mut self) -> Option<Batch> {
+    /// What to tell next, within the bounds of one batch. The longest wait is that of all that is to be told, also later.
+    pub(super) fn next(&mut self, now: Duration) -> Option<Batch> {
         let mut batch = Batch::default();
+        let waits = self
+            .waiting
+            .iter()
+            .filter_map(|message| Some(message.waited? + now.saturating_sub(message.received)));
+        batch.news.longest_wait = waits.max();
         let mut bytes = 0;
         while let Some(message) = self.waiting.front_mut() {
             if message.unreadable.is_some()
@@ -96,7 +104,6 @@ impl Inbox {
             }
             let Some(message) = self.waiting.pop_front() else { break };
             batch.news.messages += 1;
-            batch.news.longest_wait = batch.news.longest_wait.max(message.waited);
             batch.news.ignored += message.ignored;
             let removed = message.unreadable.as_ref().is_none_or(|unreadable| unreadable.removed);
             batch.news.unreadable.extend(message.unreadable);
@@ -143,7 +150,7 @@ impl Inbox {
 }
 
 /// Reads a message. `None`: there is nothing to tell of it and it is not to be deleted.
-fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
+fn read(message: &Received, received: Duration, redriven: bool, now: Timestamp) -> Option<Read> {
     let receipt = message.receipt.clone();
     let waited = message.waited.or_else(|| message.sent.map(|sent| now.since(sent)));
     match event::read(&message.body) {
@@ -156,7 +163,7 @@ fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
                 sent: message.sent,
             });
             let (events, ignored) = (events.collect(), u64::from(said.ignored));
-            Some(Read { receipt, waited, events, ignored, unreadable: None })
+            Some(Read { receipt, received, waited, events, ignored, unreadable: None })
         }
         Err(problem) => {
             let removed = !redriven && message.receives >= MAX_RECEIVES_UNREADABLE;
@@ -170,6 +177,7 @@ fn read(message: &Received, redriven: bool, now: Timestamp) -> Option<Read> {
             // It is told of when it is seen first, and when it goes.
             (removed || message.receives <= 1).then(|| Read {
                 receipt,
+                received,
                 waited,
                 events: VecDeque::new(),
                 ignored: 0,
@@ -184,6 +192,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const NOW: Duration = Duration::ZERO;
 
     fn message(receipt: &str, keys: usize) -> Received {
         let record = |n: usize| {
@@ -202,14 +212,14 @@ mod tests {
 
     fn inbox(messages: Vec<Received>, redriven: bool) -> Inbox {
         let mut inbox = Inbox::default();
-        inbox.take(messages, Duration::from_secs(60), redriven, Timestamp::default());
+        inbox.take(messages, NOW, Duration::from_secs(60), redriven, Timestamp::default());
         inbox
     }
 
     #[test]
     fn a_message_is_done_only_with_the_batch_that_tells_its_last_event() {
         let mut inbox = inbox(vec![message("a", 600), message("b", 1_000), message("c", 1)], true);
-        let told: Vec<_> = std::iter::from_fn(|| inbox.next())
+        let told: Vec<_> = std::iter::from_fn(|| inbox.next(NOW))
             .map(|batch| (batch.news.events.len(), batch.news.messages, batch.done))
             .collect();
         let done = |receipts: &[&str]| receipts.iter().map(|&one| one.to_owned()).collect();
@@ -231,7 +241,7 @@ mod tests {
         };
         let mut inbox = inbox((0..500).map(long).collect(), true);
         let mut events = 0;
-        while let Some(batch) = inbox.next() {
+        while let Some(batch) = inbox.next(NOW) {
             let bytes: usize = batch.news.events.iter().map(|one| one.key.as_bytes().len()).sum();
             assert!(bytes <= MAX_EVENT_BYTES_PER_BATCH, "{bytes}");
             assert_eq!(batch.done.len(), batch.news.events.len());
@@ -245,7 +255,7 @@ mod tests {
         let junk = |receives| body("j", "no json".into(), receives);
         let told = |receives, redriven| {
             let mut inbox = inbox(vec![junk(receives)], redriven);
-            let batch = inbox.next();
+            let batch = inbox.next(NOW);
             assert_eq!(
                 inbox.room(),
                 MAX_HELD - usize::from(batch.as_ref().is_some_and(|b| !b.done.is_empty()))
@@ -270,17 +280,37 @@ mod tests {
         };
         let mut inbox = Inbox::default();
         let messages = vec![waited("a", Some(30), 0), waited("b", None, 60), message("c", 1)];
-        inbox.take(messages, Duration::from_secs(60), true, at(100));
-        assert_eq!(inbox.next().unwrap().news.longest_wait, Some(Duration::from_secs(40)));
-        inbox.take(vec![message("d", 1)], Duration::from_secs(60), true, at(100));
-        assert_eq!(inbox.next().unwrap().news.longest_wait, None);
+        inbox.take(messages, NOW, Duration::from_secs(60), true, at(100));
+        assert_eq!(inbox.next(NOW).unwrap().news.longest_wait, Some(Duration::from_secs(40)));
+        inbox.take(vec![message("d", 1)], NOW, Duration::from_secs(60), true, at(100));
+        assert_eq!(inbox.next(NOW).unwrap().news.longest_wait, None);
+    }
+
+    #[test]
+    fn what_is_still_to_be_told_counts_and_so_does_the_time_in_our_hands() {
+        let secs = Duration::from_secs;
+        let waited = |receipt: &str, keys, seconds| Received {
+            waited: Some(secs(seconds)),
+            ..message(receipt, keys)
+        };
+        let mut inbox = Inbox::default();
+        let messages = vec![waited("a", 900, 5), waited("b", 1_500, 20), waited("c", 1, 10)];
+        inbox.take(messages, secs(100), secs(30), true, Timestamp::default());
+        let mut told = |at| {
+            let news = inbox.next(secs(at)).unwrap().news;
+            (news.messages, news.events.len(), news.longest_wait)
+        };
+        // The second message is told in three parts.
+        assert_eq!(told(100), (1, 1_000, Some(secs(20))));
+        assert_eq!(told(160), (0, 1_000, Some(secs(80))));
+        assert_eq!(told(220), (2, 401, Some(secs(140))));
     }
 
     #[test]
     fn the_test_event_is_deleted_and_changes_nothing() {
         let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"});
         let mut inbox = inbox(vec![body("t", test.to_string(), 1)], true);
-        let batch = inbox.next().unwrap();
+        let batch = inbox.next(NOW).unwrap();
         assert_eq!((batch.news.events.len(), batch.news.messages), (0, 1));
         assert_eq!(batch.done, ["t"]);
     }
@@ -292,7 +322,7 @@ mod tests {
         assert_eq!(inbox.extend(secs(59), secs(100)), Vec::<String>::new());
         assert_eq!(inbox.extend(secs(60), secs(100)), ["a", "b"]);
         assert_eq!(inbox.extend(secs(99), secs(150)), Vec::<String>::new());
-        inbox.next().unwrap();
+        inbox.next(NOW).unwrap();
         inbox.forget(&["a".into()]);
         assert_eq!(inbox.extend(secs(100), secs(150)), ["b"]);
         assert_eq!(inbox.held(), ["b"]);

@@ -416,7 +416,7 @@ async fn a_backlog_of_which_some_is_dropped_was_told_of_before() {
         answer.send(Ok(())).unwrap();
     }
     assert!(longest >= kept.mul_f64(0.9), "{longest:?}");
-    assert!(longest <= kept && told > 1_000, "{longest:?}, {told}");
+    assert!(told > 1_000, "{told}");
     follower.lost.cancel();
     follower.task.await.unwrap();
 }

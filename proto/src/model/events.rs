@@ -55,8 +55,8 @@ pub struct News {
     pub state: Option<QueueState>,
     /// W3C trace context of what was received; may be empty.
     pub traceparent: String,
-    /// How long the one of these messages that waited longest had been in the queue when it was first received, by the
-    /// queue's own clock where it tells.
+    /// How long ago the oldest message was sent of those that are told of here or are to be told of later: as long as it had
+    /// been in the queue when it was first received, by the queue's own clock where it tells, and since then.
     pub longest_wait: Option<Duration>,
 }
 

@@ -149,7 +149,7 @@ pub fn silence(
 #[must_use]
 pub fn told_until(news: &News, now: Timestamp) -> Option<Timestamp> {
     let state = news.state.as_ref();
-    if news.messages > 0 {
+    if news.messages > 0 || !news.events.is_empty() {
         // An agent that does not tell how long they waited tells at times when the oldest was sent.
         let sent = news.longest_wait.map(|waited| now.minus(waited));
         return sent.or(state.and_then(|state| state.oldest_sent)).or(Some(now));

@@ -160,4 +160,9 @@ fn what_is_not_known_to_be_told_is_not() {
         let news = News { messages, longest_wait, state, ..News::default() };
         assert_eq!(told_until(&news, at(100)), until.map(at), "{why}: {news:?}");
     }
+    // A part of a large message.
+    let event = event("b", b"k", EventKind::Written);
+    let (state, longest_wait) = (Some(state(0, Some(60), None)), Some(Duration::from_secs(30)));
+    let news = News { events: vec![event], state, longest_wait, ..News::default() };
+    assert_eq!(told_until(&news, at(100)), Some(at(70)));
 }
