@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::fake::{Contents, Fake, Fault};
+use super::fake::{Fake, Fault};
 use super::history::{cases, simulated};
 use super::{MD5, engine, name};
 use crate::s3::{Class, Operation};
@@ -186,10 +186,7 @@ impl World {
     fn misbehave(&self, rng: &mut fastrand::Rng) {
         for fake in self.buckets.values() {
             let mut rng = rng.fork();
-            fake.with(|contents: &mut Contents| {
-                contents.slow = Some((rng.fork(), 50));
-                contents.late = Some((rng.fork(), ARRIVES_WITHIN));
-            });
+            fake.far_away(&mut rng, ARRIVES_WITHIN);
             fake.meddle(move |_, operation, _| match rng.u32(..100) {
                 0..=2 => Some(Fault::Before(Class::Transient)),
                 3 => Some(Fault::Before(Class::Throttled)),

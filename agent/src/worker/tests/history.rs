@@ -102,10 +102,7 @@ async fn one_history(seed: u64, world: World) {
     for (fake, prefix) in [(&bench.source, "from/"), (&bench.destination, "to/x/")] {
         let mut rng = rng.fork();
         let nature = fake.nature;
-        fake.with(|contents| {
-            contents.slow = Some((rng.fork(), 50));
-            contents.late = Some((rng.fork(), ARRIVES_WITHIN));
-        });
+        fake.far_away(&mut rng, ARRIVES_WITHIN);
         // Nothing could tell: no checksum, and an ETag that says nothing.
         let unverifiable = !source.md5_etags && !source.checksums;
         fake.meddle(move |contents, operation, _| {
@@ -195,10 +192,7 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
     };
     bench.source.with(|contents| (0..10).for_each(|_| write(contents, &mut rng)));
     for fake in [&bench.source, &bench.destination] {
-        fake.with(|contents| {
-            contents.slow = Some((rng.fork(), 50));
-            contents.late = Some((rng.fork(), ARRIVES_WITHIN));
-        });
+        fake.far_away(&mut rng, ARRIVES_WITHIN);
     }
     let mut meddling = rng.fork();
     bench.source.meddle(move |contents, operation, _| {

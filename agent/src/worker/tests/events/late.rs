@@ -14,10 +14,7 @@ async fn one_turn_about(seed: u64) -> u64 {
     let mut world = World::new(&mut rng);
     world.server.start();
     for fake in world.buckets.values() {
-        fake.with(|contents| {
-            contents.slow = Some((rng.fork(), 50));
-            contents.late = Some((rng.fork(), ARRIVES_WITHIN));
-        });
+        fake.far_away(&mut rng, ARRIVES_WITHIN);
     }
     (0..12).for_each(|_| drop(world.change(&mut rng)));
     for agent in AGENTS {

@@ -52,6 +52,14 @@ impl<F: FnOnce(&Fake) -> T + Send + 'static, T> Drop for UnderWay<F, T> {
 }
 
 impl Fake {
+    /// Requests take their time, and commits whose sender is gone may still arrive, within that time.
+    pub(in super::super) fn far_away(&self, rng: &mut fastrand::Rng, arrives_within: Duration) {
+        self.with(|c| {
+            c.slow = Some((rng.fork(), 50));
+            c.late = Some((rng.fork(), arrives_within));
+        });
+    }
+
     /// A commit is on its way, and then has its effect; also when whoever sent it is gone before.
     pub(super) async fn arrive<T>(
         &self,
