@@ -43,6 +43,14 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// The first full second that is not before this, for texts that people read.
+    #[must_use]
+    pub const fn to_full_second(self) -> Self {
+        const SECOND: i64 = 1_000_000;
+        let rest = (SECOND - self.0.rem_euclid(SECOND)) % SECOND;
+        Self(self.0.saturating_add(rest))
+    }
+
     /// How long after `earlier` this is; zero when it is before.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -79,6 +79,7 @@ pub fn place(snapshot: &Snapshot, lately: &BTreeSet<RunName>) -> Placement {
     }
     for (run, until) in &snapshot.late {
         if !moving.contains(run) && !stuck.contains_key(run) {
+            let until = until.to_full_second();
             let reason = format!(
                 "what an agent that ended had begun to write may still arrive; its work goes on at {until}"
             );

@@ -60,7 +60,7 @@ fn reason(snapshot: &Snapshot) -> String {
 #[test]
 fn a_run_that_waits_for_what_may_come_late_says_so_unless_it_goes_on() {
     let of = |number| RunName { job: "media".parse().unwrap(), number };
-    let until = Timestamp::from_micros(1_800_000_000_000_000);
+    let until = Timestamp::from_micros(1_799_999_999_000_001);
     let mut snapshot = Snapshot { late: vec![(of(1), until)], ..Snapshot::default() };
     let told = "what an agent that ended had begun to write may still arrive; its work goes on at 2027-01-15T08:00:00Z";
     assert_eq!(reason(&snapshot), told);
