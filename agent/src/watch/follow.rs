@@ -1,6 +1,7 @@
 //! One queue, followed until it is let go of: one receives, one tells the server, deletes run beside both. While the
 //! server does not answer, what was received is kept hidden and nothing more is received beyond a bound.
 
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ const DELETE_TRIES: u32 = 4;
 const DELETE_PAUSE: Duration = Duration::from_millis(200);
 /// Requests to delete that are under way at most.
 const MAX_DELETES: usize = 16;
-/// How long a last acknowledgement is waited for when the queue is let go of.
+/// How long a last acknowledgement is waited for when the queue is let go of, and then the last deletes.
 const LAST_WORD: Duration = Duration::from_secs(5);
 /// Errors in a row, that may pass, before the work is given back with the reason.
 const MAX_ERRORS: u32 = 5;
@@ -110,6 +111,8 @@ struct Follower {
     began: Instant,
     errors: u32,
     deletes: JoinSet<Vec<String>>,
+    /// Deletes for which there was no room yet. While there are any, nothing more is told.
+    to_delete: VecDeque<(Vec<String>, Span)>,
 }
 
 impl Follower {
@@ -125,6 +128,7 @@ impl Follower {
             began: Instant::now(),
             errors: 0,
             deletes: JoinSet::new(),
+            to_delete: VecDeque::new(),
         }
     }
 
@@ -180,14 +184,14 @@ impl Follower {
                     // What the server is about to record need not come again.
                     let told = timeout(LAST_WORD, some(telling.as_mut()));
                     if !done.receipts.is_empty() && matches!(told.await, Ok(Ok(()))) {
-                        self.delete(std::mem::take(&mut done)).await;
+                        self.delete(&std::mem::take(&mut done));
                     }
                     return Ok(End::Stopped);
                 }
                 Happening::Told(told) => {
                     telling.set(None);
                     told?;
-                    self.delete(std::mem::take(&mut done)).await;
+                    self.delete(&std::mem::take(&mut done));
                 }
                 Happening::Received(received) => {
                     receiving.set(None);
@@ -197,7 +201,7 @@ impl Follower {
                     looking.set(None);
                     self.looked(state)?;
                 }
-                Happening::Deleted(deleted) => self.inbox.forget(&deleted.unwrap_or_default()),
+                Happening::Deleted(deleted) => self.deleted(&deleted.unwrap_or_default()),
                 Happening::Extend => {
                     next_extension = Instant::now() + EXTEND_EVERY;
                     self.extend().await;
@@ -208,6 +212,9 @@ impl Follower {
 
     /// What to tell the server next, and the messages that may be deleted when it is on its disk.
     fn news(&mut self) -> Option<(News, Done)> {
+        if !self.to_delete.is_empty() {
+            return None;
+        }
         let batch = self.inbox.next(self.began.elapsed());
         let state = self.untold && self.heard;
         if batch.is_none() && !state {
@@ -285,15 +292,29 @@ impl Follower {
     }
 
     /// Deletes messages beside everything else, at most so many requests at once.
-    async fn delete(&mut self, done: Done) {
-        let (receipts, span) = (&done.receipts, done.span());
-        for chunk in receipts.chunks(MAX_BATCH) {
-            while self.deletes.len() >= MAX_DELETES {
-                let Some(deleted) = self.deletes.join_next().await else { break };
-                self.inbox.forget(&deleted.unwrap_or_default());
-            }
-            let delete = delete(Arc::clone(&self.queue), chunk.to_vec());
-            self.deletes.spawn(delete.instrument(span.clone()));
+    fn delete(&mut self, done: &Done) {
+        let chunks = done.receipts.chunks(MAX_BATCH);
+        self.to_delete.extend(chunks.map(|chunk| (chunk.to_vec(), done.span())));
+        self.begin_deletes();
+    }
+
+    fn begin_deletes(&mut self) {
+        while self.deletes.len() < MAX_DELETES
+            && let Some((receipts, span)) = self.to_delete.pop_front()
+        {
+            self.deletes.spawn(delete(Arc::clone(&self.queue), receipts).instrument(span));
+        }
+    }
+
+    fn deleted(&mut self, receipts: &[String]) {
+        self.inbox.forget(receipts);
+        self.begin_deletes();
+    }
+
+    /// Waits for all deletes.
+    async fn end_deletes(&mut self) {
+        while let Some(deleted) = self.deletes.join_next().await {
+            self.deleted(&deleted.unwrap_or_default());
         }
     }
 
@@ -313,9 +334,10 @@ impl Follower {
 
     /// Gives back what is held, so that the next one gets it at once.
     async fn give_back(&mut self) {
-        // What is on the server's disk is still deleted.
-        while let Some(deleted) = self.deletes.join_next().await {
-            self.inbox.forget(&deleted.unwrap_or_default());
+        // What is on the server's disk is still deleted. What cannot be now comes to the next one, and does no harm.
+        if timeout(LAST_WORD, self.end_deletes()).await.is_err() {
+            debug!("not everything was deleted; the rest comes again");
+            self.deletes.abort_all();
         }
         for chunk in self.inbox.held().chunks(MAX_BATCH) {
             if let Err(error) = self.queue.hide(chunk, Duration::ZERO).await {

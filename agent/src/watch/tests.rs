@@ -33,6 +33,8 @@ struct Inside {
     deleted: Vec<String>,
     /// So many entries of deletes fail.
     failing_deletes: u32,
+    /// Deletes are not answered.
+    hangs: bool,
     /// What the next receives answer.
     errors: Vec<Class>,
     redriven: bool,
@@ -146,6 +148,12 @@ impl Queue for FakeQueue {
     }
 
     async fn delete(&self, receipts: &[String]) -> Result<Vec<NotDone>, Error> {
+        if self.inside().hangs {
+            sleep(Duration::from_secs(35)).await;
+            let (url, message) = (String::new(), String::new());
+            let (operation, code) = ("DeleteMessageBatch", "timeout".to_owned());
+            return Err(Error { class: Class::Transient, operation, url, code, message });
+        }
         let mut inside = self.inside();
         inside.count("delete");
         let mut failed = Vec::new();
@@ -286,6 +294,33 @@ async fn entries_that_were_not_deleted_are_deleted_again() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!(follower.queue.left(), 0);
     assert_eq!(follower.queue.inside().requests["delete"], 3);
+}
+
+/// Deletes that take as long as they can keep nobody from being told to let go.
+#[tokio::test(start_paused = true)]
+async fn deletes_that_are_not_answered_hold_up_no_end() {
+    for lost in [false, true] {
+        let queue = FakeQueue::default();
+        queue.send_keys(0..500);
+        queue.inside().hangs = true;
+        let mut follower = Follower::of(queue);
+        let mut told = 0;
+        while told < 500 {
+            let (news, answer) = follower.news().await;
+            told += news.events.len();
+            sleep(Duration::from_secs(5)).await;
+            answer.send(Ok(())).unwrap();
+        }
+        sleep(Duration::from_secs(1)).await;
+        let begin = Instant::now();
+        if lost { &follower.lost } else { &follower.stop }.cancel();
+        timeout(BOUND, &mut follower.task).await.unwrap().unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        // What could not be deleted comes to the next one at once.
+        let inside = follower.queue.inside();
+        let now = Instant::now();
+        assert_eq!(inside.messages.values().filter(|message| message.visible <= now).count(), 500);
+    }
 }
 
 #[tokio::test(start_paused = true)]
