@@ -232,8 +232,7 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Vec<Held>, Error>;
 
-    /// The session ended in an orderly way: what it held is released, not counted, and leased to nobody before the session
-    /// would have expired.
+    /// The session ended in an orderly way: what it held is released, not counted, and free once it would have expired.
     async fn close_session(&self, session: SessionId, now: Timestamp) -> Result<(), Error>;
 
     /// Ends sessions that were due before `now`: what they held is released and counted as lost. The epoch stays,
