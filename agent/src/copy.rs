@@ -44,10 +44,12 @@ use ask::Answer;
 use choose::Route;
 use parts::Course;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use trace::Why;
 
-/// A write that took longer from its last byte to its answer may have been overtaken; the source is looked at again.
-const STALLED: std::time::Duration = std::time::Duration::from_secs(10);
+/// When a write is answered later than this after the source was last known to be what was copied, the source is looked at
+/// again. It may have become what the destination was before the write: whoever looked in between found both in step.
+const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A key to bring in step.
 #[derive(Clone, Debug)]
@@ -93,6 +95,8 @@ pub(crate) struct Opened {
     /// Permits for the read and perhaps for the write that follows.
     permits: Vec<Permit>,
     bytes: OwnedSemaphorePermit,
+    /// When it was asked for: the source was what is read then, or later.
+    asked: Instant,
 }
 
 /// What a destination does not know, or may not know; left out from then on.
@@ -113,8 +117,8 @@ pub(crate) struct Copied {
     pub(crate) etag: String,
     pub(crate) bytes: u64,
     pub(crate) by: By,
-    /// Whether the write may have been overtaken.
-    pub(crate) stalled: bool,
+    /// Whether the source may have become something else before the write, with nobody left to notice.
+    pub(crate) look_again: bool,
     /// Whether only what the object carries was brought in step.
     pub(crate) repaired: bool,
     /// Whether the source's tags could not be read.
@@ -306,7 +310,7 @@ async fn attempt(
         By::Copy => known.conditional_copies() == Some(true),
         By::Agent | By::AgentParts | By::PartCopies => known.conditional_writes() == Some(true),
     };
-    if !honoured || retried || copied.stalled {
+    if !honoured || retried || copied.look_again {
         look::source_unchanged(context, state, &copied.etag).await?;
     }
     let tags_unread = state.tags_unread;

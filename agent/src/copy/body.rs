@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use s3sync_proto::model::Key;
-use tokio::time::Instant;
 
 use super::Fault;
 use super::digest::{Digested, Expected, Mismatch, Running};
@@ -22,7 +21,7 @@ pub(crate) struct Passage(Arc<Mutex<State>>);
 enum State {
     #[default]
     Passing,
-    Passed(Digested, Instant),
+    Passed(Digested),
     Stopped(Stop),
 }
 
@@ -34,8 +33,8 @@ enum Stop {
 
 /// How a passage ended.
 pub(crate) enum End {
-    /// All bytes were released, at this time.
-    Passed(Digested, Instant),
+    /// All bytes were released.
+    Passed(Digested),
     /// It was stopped; nothing was committed.
     Stopped(Box<Fault>),
     /// The receiver did not take all of it.
@@ -110,7 +109,7 @@ impl Passage {
     pub(crate) fn end(&self, source: &Side, key: &Key) -> End {
         let fault = match std::mem::take(&mut *self.lock()) {
             State::Passing => return End::Untaken,
-            State::Passed(digested, at) => return End::Passed(digested, at),
+            State::Passed(digested) => return End::Passed(digested),
             State::Stopped(Stop::Lost) => Fault::Lost,
             State::Stopped(Stop::Read(error)) => Fault::from_source(error),
             State::Stopped(Stop::Wrong(wrong)) => Fault::Failed(corrupt(source, key, &wrong)),
@@ -160,7 +159,7 @@ impl Guarded {
         {
             return Some(self.stop(Stop::Lost));
         }
-        self.passage.set(State::Passed(digested, Instant::now()));
+        self.passage.set(State::Passed(digested));
         let last = self.held.take()?;
         Some((Ok(last), self))
     }

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex};
 
 use s3sync_proto::model::{CompareMode, Counters, Key, MAX_OBJECT_BYTES};
+use tokio::time::Instant;
 
 use super::single::STREAM_BYTES;
 use super::trace::Why;
@@ -172,8 +173,9 @@ async fn open(context: &Context, request: GetRequest) -> Result<Opened, Box<Erro
     let source = &context.source;
     let bytes = context.memory(STREAM_BYTES).await;
     let permits = acquire_both(&source.limiter, &context.destination.limiter).await;
+    let asked = Instant::now();
     let (object, body) = source.once(Operation::Get, source.store.get(request)).await?;
-    Ok(Opened { object, body, permits: permits.into(), bytes })
+    Ok(Opened { object, body, permits: permits.into(), bytes, asked })
 }
 
 /// An object as a listing would show it.

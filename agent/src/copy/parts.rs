@@ -7,6 +7,7 @@ use std::sync::Arc;
 use s3sync_proto::model::{BucketFacts, EtagKind};
 use s3sync_telemetry::traces;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::ask::Carried;
@@ -172,7 +173,7 @@ async fn fill(
     object: &Object,
     done: BTreeMap<u32, Done>,
 ) -> Result<Copied, Fault> {
-    let done = all_parts(context, plan, done).await?;
+    let (done, known) = all_parts(context, plan, done).await?;
     let checksum = match plan.server_side {
         // S3 combines its own and compares.
         true => object.checksum.clone(),
@@ -187,24 +188,26 @@ async fn fill(
         checksum: checksum.filter(|_| plan.checksum.is_some()),
         condition: Condition::None,
     };
-    let (written, stalled) =
-        upload::complete(context, state, open, request, etag.as_deref()).await?;
+    let (written, look_again) =
+        upload::complete(context, state, open, request, etag.as_deref(), known).await?;
     context.learn_encryption(&context.destination, written.encryption.as_deref()).await;
     Ok(Copied {
         etag: written.etag,
         bytes: plan.state.size,
         by: if plan.server_side { By::PartCopies } else { By::AgentParts },
-        stalled,
+        look_again,
         ..Copied::default()
     })
 }
 
-/// Sends the parts that are not done yet.
+/// Sends the parts that are not done yet. Returns all, and a time at or after which the source was still the same: each read of
+/// it is pinned.
 async fn all_parts(
     context: &Arc<Context>,
     plan: &Arc<Plan>,
     mut done: BTreeMap<u32, Done>,
-) -> Result<Vec<Done>, Fault> {
+) -> Result<(Vec<Done>, Instant), Fault> {
+    let mut known = Instant::now();
     let mut flying = JoinSet::new();
     let missing = (1..=plan.layout.parts).filter(|number| !done.contains_key(number));
     let mut missing = missing.collect::<Vec<_>>().into_iter();
@@ -213,6 +216,7 @@ async fn all_parts(
             && let Some(number) = missing.next()
         {
             let (context, plan) = (Arc::clone(context), Arc::clone(plan));
+            known = Instant::now();
             let part = async move { (number, part(&context, &plan, number).await) };
             flying.spawn(traces::in_current_whole(part).in_current_span());
         }
@@ -231,7 +235,7 @@ async fn all_parts(
         }
     }
     assert!(done.len() == plan.layout.parts as usize, "each part is done or was sent");
-    Ok(done.into_values().collect())
+    Ok((done.into_values().collect(), known))
 }
 
 /// Whether the parts together are the source. Returns their combined checksum.
@@ -410,7 +414,7 @@ async fn stream_part(context: &Context, plan: &Plan, number: u32) -> Result<Done
     let upload = destination.store.upload_part(request, PutBody::Stream { length, body });
     let sent = destination.once(Operation::UploadPart, upload).await;
     let digested = match (passage.end(source, &plan.state.key), &sent) {
-        (End::Passed(digested, _), _) => digested,
+        (End::Passed(digested), _) => digested,
         (End::Stopped(fault), _) => return Err(*fault),
         (End::Untaken, Err(_)) => Digested::default(),
         (End::Untaken, Ok(_)) => return Err(Fault::Failed(stored_wrong(context, plan))),

@@ -3,7 +3,7 @@
 use s3sync_proto::model::CompareMode;
 use tokio::time::Instant;
 
-use super::{By, Copied, Fault, STALLED, State, carry, look, single};
+use super::{By, Copied, Fault, LOOK_AGAIN_AFTER, State, carry, look, single};
 use crate::s3::{Class, Condition, CopyRequest, Error, Operation, Written};
 use crate::work::Lost;
 use crate::worker::context::Context;
@@ -11,7 +11,7 @@ use crate::worker::context::Context;
 /// A copy that was answered.
 pub(super) struct Sent {
     written: Written,
-    stalled: bool,
+    look_again: bool,
 }
 
 /// Copies an object inside S3.
@@ -72,7 +72,7 @@ pub(super) async fn send(
     let began = Instant::now();
     let answer = destination.once(Operation::Copy, destination.store.copy(request.clone())).await;
     drop(permit);
-    let stalled = began.elapsed() > STALLED;
+    let look_again = began.elapsed() > LOOK_AGAIN_AFTER;
     let written = match answer {
         Ok(written) => written,
         Err(error) => {
@@ -95,7 +95,7 @@ pub(super) async fn send(
         single::learn_conditions(context, first_copy, Operation::Copy, again).await;
     }
     context.learn_encryption(destination, written.encryption.as_deref()).await;
-    Ok(Ok(Sent { written, stalled }))
+    Ok(Ok(Sent { written, look_again }))
 }
 
 /// What follows from a copy that was made.
@@ -105,12 +105,12 @@ pub(super) async fn sent(
     sent: Sent,
     stamped: bool,
 ) -> Result<Copied, Fault> {
-    let Sent { written, stalled } = sent;
+    let Sent { written, look_again } = sent;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
     }
     let bytes = state.source.size;
-    Ok(Copied { etag: written.etag, bytes, by: By::Copy, stalled, ..Copied::default() })
+    Ok(Copied { etag: written.etag, bytes, by: By::Copy, look_again, ..Copied::default() })
 }
 
 /// What a refused copy means. A credential may be allowed to read and to write and yet not to copy, for example when

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::body::{self, End};
 use super::digest::{self, Crc, Digested, Expected, Running, Told};
-use super::{Copied, Fault, Opened, STALLED, State, carry, look};
+use super::{Copied, Fault, LOOK_AGAIN_AFTER, Opened, State, carry, look};
 use crate::compare::is_md5_like;
 use crate::limits::Permit;
 use crate::limits::throttle::acquire_both;
@@ -45,13 +45,13 @@ pub(super) async fn copy(context: &Context, state: &mut State) -> Result<Copied,
     context.learn_encryption(&context.destination, encryption).await;
     learn_checksums(context, &sent).await;
     stored_as_sent(context, state, &sent)?;
-    let Sent { written, stamped, digested, stalled, verify: _ } = sent;
+    let Sent { written, stamped, digested, look_again, verify: _ } = sent;
     context.meter.moved(digested.length);
     learn_refusals(context, state).await;
     if !stamped && !context.compare_ignores_stamps() {
         look::comparable(context, state, &written.etag).await?;
     }
-    Ok(Copied { etag: written.etag, bytes: digested.length, stalled, ..Copied::default() })
+    Ok(Copied { etag: written.etag, bytes: digested.length, look_again, ..Copied::default() })
 }
 
 /// A PUT that was answered.
@@ -59,7 +59,7 @@ struct Sent {
     written: Written,
     stamped: bool,
     digested: Digested,
-    stalled: bool,
+    look_again: bool,
     /// How the destination was to verify it.
     verify: Verify,
 }
@@ -74,7 +74,7 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
             open(context, state, bytes, permits).await?
         }
     };
-    let Opened { object, body, permits, bytes: _bytes } = opened;
+    let Opened { object, body, permits, bytes: _bytes, asked } = opened;
     let expected = expected(context, state, &object);
     // Without a checksum of the source's, one is computed for the destination to verify.
     let algorithm = expected.checksum.as_ref().map_or(Algorithm::Crc64Nvme, |c| c.algorithm);
@@ -101,18 +101,17 @@ async fn collected(context: &Context, state: &mut State) -> Result<Sent, Fault> 
     // It may have been learned while this copy waited for its turn.
     request.condition = state.condition(destination);
     let permit = context.commit_permit().await?;
-    let began = Instant::now();
     let put = destination.store.put(request.clone(), PutBody::Bytes(bytes.clone()));
     let put = destination.once(Operation::Put, put).await;
     drop(permit);
-    let stalled = began.elapsed() > STALLED;
+    let look_again = asked.elapsed() > LOOK_AGAIN_AFTER;
     let written = put.map_err(|error| refused(error, state, &request))?;
     if let Some(first_write) = first_write {
         request.condition = Condition::Absent;
         let put = destination.store.put(request, PutBody::Bytes(bytes));
         learn_conditions(context, first_write, Operation::Put, put).await;
     }
-    Ok(Sent { written, stamped, digested, stalled, verify })
+    Ok(Sent { written, stamped, digested, look_again, verify })
 }
 
 async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
@@ -125,7 +124,7 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
             open(context, state, bytes, permits.into()).await?
         }
     };
-    let Opened { object, body, permits: _permits, bytes: _bytes } = opened;
+    let Opened { object, body, permits: _permits, bytes: _bytes, asked } = opened;
     carry::all_readable(context, state, &object)?;
     let tags = carry::tags(context, state, object.tag_count).await?;
     let expected = expected(context, state, &object);
@@ -155,8 +154,8 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
     let (body, passage) = body::guard(body, Running::new(algorithm, md5), expected, gate);
     let put = destination.store.put(request.clone(), PutBody::Stream { length, body });
     let put = destination.once(Operation::Put, put).await;
-    let (digested, released) = match passage.end(source, &state.source.key) {
-        End::Passed(digested, released) => (digested, released),
+    let digested = match passage.end(source, &state.source.key) {
+        End::Passed(digested) => digested,
         End::Stopped(fault) => return Err(*fault),
         End::Untaken => match put {
             Err(error) => return Err(refused(error, state, &request)),
@@ -164,8 +163,8 @@ async fn streamed(context: &Context, state: &mut State) -> Result<Sent, Fault> {
         },
     };
     let written = put.map_err(|error| refused(error, state, &request))?;
-    let stalled = released.elapsed() > STALLED;
-    Ok(Sent { written, stamped, digested, stalled, verify: request.verify })
+    let look_again = asked.elapsed() > LOOK_AGAIN_AFTER;
+    Ok(Sent { written, stamped, digested, look_again, verify: request.verify })
 }
 
 /// Reads the version that is copied.
@@ -181,11 +180,12 @@ async fn open(
         if_match: state.pin(),
         ..GetRequest::default()
     };
+    let asked = Instant::now();
     let get = source.once(Operation::Get, source.store.get(request)).await;
     let (object, body) = get.map_err(Fault::from_source)?;
     super::pinned(context, state, &object, Operation::Get)?;
     context.learn_encryption(source, object.encryption.as_deref()).await;
-    Ok(Opened { object, body, permits, bytes })
+    Ok(Opened { object, body, permits, bytes, asked })
 }
 
 /// What the body must be: as long as announced and listed, with the checksum S3 has stored, else with the MD5 that

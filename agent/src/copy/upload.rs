@@ -7,7 +7,7 @@ use s3sync_proto::model::{Key, Timestamp, Upload, UploadPlan};
 use tokio::time::Instant;
 
 use super::resume::Left;
-use super::{Fault, STALLED, State};
+use super::{Fault, LOOK_AGAIN_AFTER, State};
 use crate::clock;
 use crate::compare::{STAMP, stamp};
 use crate::retry::{Next, Tries};
@@ -86,27 +86,27 @@ pub(super) fn taken_over(key: Key, left: Left) -> Open {
     Open { id: left.id, key, began: clock::now(), resumable: true, twin: false }
 }
 
-/// Completes an upload. Returns what was written, and whether the write may have been overtaken.
+/// Completes an upload of what the source was at a time. Returns what was written, and whether to look at the source again.
 pub(super) async fn complete(
     context: &Context,
     state: &mut State,
     open: &Open,
     mut request: CompleteRequest,
     expected_etag: Option<&str>,
+    known: Instant,
 ) -> Result<(Written, bool), Fault> {
     let side = &context.destination;
     let mut tries = Tries::default();
     loop {
         request.condition = state.condition(side);
         let permit = context.commit_permit().await?;
-        let began = Instant::now();
         let complete = side.store.complete_upload(request.clone());
         let answer = side.once(Operation::CompleteUpload, complete).await;
         drop(permit);
         let error = match answer {
             Ok(written) => {
-                let stalled = state.ambiguous || began.elapsed() > STALLED;
-                return Ok((written, stalled));
+                let look_again = state.ambiguous || known.elapsed() > LOOK_AGAIN_AFTER;
+                return Ok((written, look_again));
             }
             Err(error) => error,
         };

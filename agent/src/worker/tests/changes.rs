@@ -1,6 +1,7 @@
 //! What happens when objects change, or answers are lost, at the worst moment.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use s3sync_proto::model::FailureClass;
 
@@ -64,6 +65,22 @@ async fn after_a_write_that_stalled_the_source_is_looked_at_again() {
         bench.facts.get_mut(&name("b")).unwrap().conditional_writes = Some(true);
         bench.destination.with(|c| c.slow = Some((fastrand::Rng::with_seed(3), 10 * 60_000)));
         changed_while_written(bench, size).await;
+    }
+}
+
+/// What is copied was read before the server was away for a while. Meanwhile the source is again what the destination has,
+/// and somebody who looked found both in step: the condition of the write holds, and nobody else would look again.
+#[tokio::test(start_paused = true)]
+async fn after_a_write_that_had_to_wait_the_source_is_looked_at_again() {
+    for size in [10, STREAMED, IN_PARTS] {
+        let mut bench = Bench::new(MD5, MD5);
+        bench.source.store("from/k", pattern(1, size));
+        bench.destination.store("to/k", pattern(2, size));
+        let source = Arc::clone(&bench.source);
+        let back = move || source.store("from/k", pattern(2, size));
+        *bench.desk.shut.lock().unwrap() = Some((Duration::from_secs(11), Box::new(back)));
+        bench.run().await;
+        bench.assert_equal();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use s3sync_proto::model::{
@@ -11,9 +12,13 @@ use s3sync_proto::model::{
 
 use crate::work::{Begun, Desk, Lost, Progress};
 
+type Meanwhile = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 pub(super) struct Recorder {
     pub(super) state: Mutex<Recorded>,
+    /// The write window is shut for so long when somebody wants to commit, and then this happens.
+    pub(super) shut: Mutex<Option<(Duration, Meanwhile)>>,
 }
 
 /// What a server would have on disk of one range.
@@ -146,6 +151,11 @@ impl Desk for Recorder {
     }
 
     async fn may_commit(&self) -> Result<(), Lost> {
+        let shut = self.shut.lock().unwrap().take();
+        if let Some((time, meanwhile)) = shut {
+            tokio::time::sleep(time).await;
+            meanwhile();
+        }
         self.ask(|_| ())
     }
 
