@@ -20,6 +20,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(900);
 
+/// A key that is put off is looked at within this after an event tells of it. So a key that changes all the time and fails all
+/// the time costs no more than a look in this time.
+pub const NEWS_WAIT_AT_MOST: Duration = Duration::from_secs(30);
+
 /// Pause before another scan after one that failed.
 const FAILED_SCAN_PAUSE: Duration = Duration::from_secs(600);
 /// Pause before another scan after one that was cancelled.

@@ -20,6 +20,7 @@ mod history;
 mod keep;
 mod pause;
 mod permits;
+mod put_off;
 mod rates;
 mod receivers;
 mod retry;
@@ -138,7 +139,10 @@ const CASES: &[Case] = &[
     ("a change is as old as its oldest event", |b| Box::pin(receivers::oldest(b))),
     ("events mark keys, and each look clears what it has seen", |b| Box::pin(events::marks(b))),
     ("events and a scan go on beside each other", |b| Box::pin(events::beside_a_scan(b))),
-    ("keys that fail are put off and keep no others waiting", |b| Box::pin(events::put_off(b))),
+    ("keys that fail are put off and keep no others waiting", |b| Box::pin(put_off::put_off(b))),
+    ("news of a key that is put off brings its look forward", |b| {
+        Box::pin(put_off::told_while_put_off(b))
+    }),
     ("a run of events lasts a day", |b| Box::pin(events::rotates(b))),
     ("how fast events come and are settled is told", |b| Box::pin(rates::told(b))),
     ("events go on by a job's new settings", |b| Box::pin(events::settings(b))),

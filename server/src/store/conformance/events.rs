@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use s3sync_proto::model::{
-    Assignment, CompareMode, Counters, EventBatch, EventKind, FailureClass, Held, JobSpec, Key,
-    News, ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
+    Assignment, CompareMode, EventBatch, EventKind, FailureClass, Held, JobSpec, Key, News,
+    ObjectEvent, Outcome, QueueSpec, Run, RunState, Trigger, Verdict, Watch, Work, WorkError,
 };
 
-use super::bench::{Bench, TTL, destination, failure, job, key, name, report, stating, transient};
+use super::bench::{Bench, TTL, destination, job, key, name, report, stating, transient};
 use crate::plan::events::EVENT_RUN_LASTS;
 use crate::store::{CatalogueChange, Error, Grant, SessionId};
 
@@ -63,12 +63,12 @@ pub(super) async fn tell(bench: &Bench, held: Held, keys: &[&str]) -> Verdict {
     tell_all(bench, held, keys.iter().map(|key| event(key)).collect()).await
 }
 
-fn keys_of(work: &Assignment) -> Vec<Key> {
+pub(super) fn keys_of(work: &Assignment) -> Vec<Key> {
     let Work::Keys(keys) = &work.work else { panic!("{work:?} is no key work") };
     keys.clone()
 }
 
-fn keys(texts: &[&str]) -> Vec<Key> {
+pub(super) fn keys(texts: &[&str]) -> Vec<Key> {
     texts.iter().map(|text| key(text)).collect()
 }
 
@@ -214,49 +214,6 @@ pub(super) async fn beside_a_scan(bench: Bench) {
     assert_eq!((ended.state, ended.totals().listed), (RunState::Succeeded, 6));
     let events = bench.store.run(&events.job, Some(events.number)).await.unwrap();
     assert_eq!((events.state, events.totals().listed), (RunState::Running, 2));
-}
-
-pub(super) async fn put_off(mut bench: Bench) {
-    let (session, watch) = following(&bench).await;
-    tell(&bench, watch.held, &["bad", "good", "worse"]).await;
-    let works = take_all(&bench, session).await;
-    let mut last = report(works[0].held, Outcome::Completed, [None, None], 0);
-    last.counters = Counters { listed: 3, copied: 1, failed: 2, ..Counters::default() };
-    let bad =
-        s3sync_proto::model::Failure { class: FailureClass::Transient, ..failure(key("bad")) };
-    last.failures = vec![bad, failure(key("worse"))];
-    assert_eq!(bench.say(last).await.unwrap(), Verdict::Applied);
-    settle(&bench, &works[1]).await;
-    let run = newest(&bench).await;
-    assert_eq!(
-        (run.totals().listed, run.totals().failed),
-        (5, 1),
-        "what is put off is not counted"
-    );
-    let (listed, total) = bench.store.failures(&run.name, None, None, 9).await.unwrap();
-    assert_eq!((listed.len(), total, &listed[0].key), (1, 1, &key("worse")));
-    assert!(bench.try_take(session).await.is_none(), "not before its time");
-    // Others do not wait for it.
-    tell(&bench, watch.held, &["other"]).await;
-    let others = take_all(&bench, session).await;
-    assert_eq!(keys_of(&others[0]), keys(&["other"]));
-    for work in &others {
-        settle(&bench, work).await;
-    }
-    bench.pass(Duration::from_secs(5));
-    bench.store.tend_events(bench.now).await.unwrap();
-    let again = bench.take(session).await;
-    assert_eq!(keys_of(&again), keys(&["bad"]));
-    settle(&bench, &again).await;
-    // What failed is looked at when it changes, and then it is no failure any more.
-    tell(&bench, watch.held, &["worse"]).await;
-    for work in take_all(&bench, session).await {
-        settle(&bench, &work).await;
-    }
-    let run = newest(&bench).await;
-    assert_eq!(bench.store.failures(&run.name, None, None, 9).await.unwrap(), (Vec::new(), 0));
-    assert_eq!(run.totals().failed, 0);
-    assert!(run.totals().add_up(), "{run:?}");
 }
 
 pub(super) async fn rotates(mut bench: Bench) {

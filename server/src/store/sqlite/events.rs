@@ -17,7 +17,7 @@ use super::paces::{self, What};
 use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
 use super::{deletes, event_deletes, gaps, keys, receivers, runs};
-use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning};
+use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning, NEWS_WAIT_AT_MOST};
 use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
 
 /// A job that follows a queue.
@@ -237,14 +237,15 @@ fn mark(
          SET generation = generation + 1, latest = MAX(latest, ?3), sequencer = ?5, traceparent = ?6,
              first = CASE WHEN work IS NULL THEN MIN(first, ?3) ELSE first END,
              gone = CASE WHEN work IS NULL THEN 0 ELSE gone END,
-             not_before = CASE WHEN work IS NULL AND gone <> 0 THEN ?4 ELSE not_before END
+             not_before = CASE WHEN work IS NOT NULL THEN not_before WHEN gone <> 0 THEN ?4 ELSE MIN(not_before, ?7) END
          RETURNING generation",
     )?;
     let mut more = 0;
     for (key, mark) in marks {
         let Mark { since, sequencer, traceparent } = mark;
-        let (since, now) = (since.as_micros(), now.as_micros());
-        let arguments = params![pool, key.as_bytes(), since, now, sequencer, traceparent];
+        let latest = now.plus(NEWS_WAIT_AT_MOST);
+        let (since, now, latest) = (since.as_micros(), now.as_micros(), latest.as_micros());
+        let arguments = params![pool, key.as_bytes(), since, now, sequencer, traceparent, latest];
         let generation: i64 = statement.query_row(arguments, |row| row.get(0))?;
         more += i64::from(generation == 1);
     }

@@ -14,7 +14,7 @@ use super::event_deletes;
 use super::paces::{self, What};
 use super::report::{count, fail_keys, forget};
 use super::row::{LetGo, RangeRow, blob, int, let_go, time, uint32, word};
-use crate::plan::events::look_again;
+use crate::plan::events::{NEWS_WAIT_AT_MOST, look_again};
 use crate::store::{Error, MAX_EVENT_KEYS_PER_WORK, MAX_KEY_WORKS_PER_DESTINATION};
 
 /// Holders that died with a key before it is looked at alone. A key that kills its holder even then is given up.
@@ -273,10 +273,19 @@ pub(super) fn put_off(
             continue;
         };
         db.prepare_cached(
-            "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = ?3, looks = ?4, not_before = ?5
+            "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = ?3, looks = ?4,
+                 not_before = CASE WHEN generation > taken THEN ?6 ELSE ?5 END
              WHERE work = ?1 AND key = ?2",
         )?
-        .execute(params![row.id, key, failure.attempts, looks, again.as_micros()])?;
+        .execute(params![
+            row.id,
+            key,
+            failure.attempts,
+            looks,
+            again.as_micros(),
+            // An event told of it meanwhile.
+            again.min(now.plus(NEWS_WAIT_AT_MOST)).as_micros()
+        ])?;
         // It was not settled, so it is not counted.
         if row.mode == DELETE && report.counters.not_deleted > 0 {
             report.counters.not_deleted -= 1;
