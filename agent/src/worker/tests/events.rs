@@ -10,7 +10,7 @@ mod late;
 mod queue;
 mod server;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -422,10 +422,11 @@ async fn end_in_peace(world: &mut World, seed: u64) {
             world.start_agent(agent);
         }
     }
-    let begin = Instant::now();
+    let (begin, mut seen) = (Instant::now(), BTreeSet::new());
     loop {
         sleep(Duration::from_secs(10)).await;
         world.look();
+        world.look_into_failures(&mut seen);
         let left = world.left();
         let active = world.approve();
         if left.is_empty() && active == 0 {

@@ -1,12 +1,13 @@
 //! What happens to the source of the model, and when it would be worst.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use s3sync_proto::model::Key;
+use s3sync_proto::model::{FailureClass, Key, RunName};
 use tokio::time::{Instant, sleep};
 
-use super::{KEYS, MD5, PLACES, World};
+use super::{KEYS, MD5, PLACES, World, name};
 use crate::s3::Attributes;
 
 impl World {
@@ -44,6 +45,27 @@ impl World {
         }
         self.before.lock().unwrap().insert(key.clone(), before);
         self.letters.tell(key, body.is_none());
+    }
+
+    /// A key that too many agents died with is listed as a failure, and nobody looks at it by itself. A person writes it again as it
+    /// is, once for each time that it is listed. Nothing else may fail for good.
+    pub(super) fn look_into_failures(&self, seen: &mut BTreeSet<(RunName, u32, Key)>) {
+        for (index, _, _, from) in PLACES {
+            for run in self.runs(name(index)).into_iter().map(|run| run.name) {
+                let of = run.clone();
+                let listed = self
+                    .server
+                    .ask(|store, _| async move { store.failures(&of, None, None, 100).await });
+                for failure in listed.unwrap().0 {
+                    assert_eq!(failure.class, FailureClass::Poison, "{failure:?}");
+                    let key = Key::from(format!("{from}{}", failure.key).as_str());
+                    if seen.insert((run.clone(), failure.destination, failure.key)) {
+                        let there = self.source().with(|c| c.objects.contains_key(&key));
+                        self.letters.tell(&key, !there);
+                    }
+                }
+            }
+        }
     }
 
     /// While a change is on its way to a destination, every agent is replaced by a new process of its name, and the change is
