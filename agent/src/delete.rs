@@ -208,13 +208,13 @@ async fn batches(context: &Context, keys: &[Found], ends: &mut [Option<End>], wh
 
 /// A key whose batch was not answered.
 async fn retried(context: &Context, found: &Found, which: Which) -> End {
-    try_alone(context, found, (Way::Single, which), true).await
+    try_alone(context, found, Way::Single, which, true).await
 }
 
 async fn one(context: &Context, found: &Found, way: Way, which: Which) -> End {
     // Alone, what a batch does with an ETag a single request does as well.
     let way = if way == Way::Batch { Way::Single } else { way };
-    try_alone(context, found, (way, which), false).await
+    try_alone(context, found, way, which, false).await
 }
 
 fn conditional(side: &Side, found: &Found) -> DeleteRequest {
@@ -225,7 +225,8 @@ fn conditional(side: &Side, found: &Found) -> DeleteRequest {
 async fn try_alone(
     context: &Context,
     found: &Found,
-    (way, which): (Way, Which),
+    way: Way,
+    which: Which,
     mut ambiguous: bool,
 ) -> End {
     let side = &context.destination;

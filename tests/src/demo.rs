@@ -1,6 +1,6 @@
 //! The demo: two sides of a border, a server, two agents, real processes. It copies, proves, changes, copies again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use clap::Parser;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use md5::{Digest as _, Md5};
-use s3sync_lab::{Endpoint, QueueConfig};
+use s3sync_lab::QueueConfig;
 use s3sync_proto::model::{Counters, Dirty, Name};
 use tokio::time::Instant;
 
@@ -188,10 +188,8 @@ async fn follow(world: &World) -> anyhow::Result<Duration> {
             println!("        lag: {lag}");
             said.clone_from(&lag);
         }
-        match behind(world) {
-            0 => Ok(()),
-            keys => Err(format!("{keys} keys are not there")),
-        }
+        let behind = behind(world);
+        if behind.is_empty() { Ok(()) } else { Err(behind.join("\n")) }
     })
     .await;
     Ok(began.elapsed())
@@ -209,25 +207,14 @@ fn lag(of: &Dirty) -> String {
     }
 }
 
-/// Keys of the latest changes that are not the same in the source and on both sides.
-fn behind(world: &World) -> usize {
+/// What is not yet at the destinations as in the source, of what changes while events are followed.
+fn behind(world: &World) -> Vec<String> {
     let (west, china) = (world.side("usw2"), world.side("cnn1"));
-    let read = |side: &Endpoint, bucket: &str, prefix: &str| -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let objects = side.objects(bucket).into_iter();
-        let live = objects.filter_map(|(key, object)| {
-            let rest = key.strip_prefix(prefix.as_bytes())?;
-            Some((rest.to_vec(), object.body.to_vec())).filter(|_| rest.starts_with(b"live/"))
-        });
-        live.collect()
-    };
-    let source = read(&west, SOURCE, "srcfolder/");
-    let sides = [
-        read(&west, WEST_DESTINATION, "destfolder/"),
-        read(&china, CHINA_DESTINATION, "destfolder/"),
-    ];
-    let differ = |key: &&Vec<u8>| sides.iter().any(|side| side.get(*key) != source.get(*key));
-    let keys: BTreeSet<_> = source.keys().chain(sides.iter().flat_map(BTreeMap::keys)).collect();
-    keys.into_iter().filter(differ).count()
+    let source = (&*west, SOURCE, "srcfolder/live/");
+    [(&*west, WEST_DESTINATION), (&*china, CHINA_DESTINATION)]
+        .into_iter()
+        .flat_map(|(side, bucket)| objects::differences(source, (side, bucket, "destfolder/live/")))
+        .collect()
 }
 
 fn say(text: &str) {

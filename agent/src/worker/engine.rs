@@ -124,7 +124,6 @@ impl Engine {
         let limiters = self.limiters.lock().unwrap_or_else(PoisonError::into_inner);
         let load = |(endpoint, limiter): (&Name, &Arc<Limiter>)| limiter.load(endpoint);
         activity.loads = limiters.iter().map(load).collect();
-        activity.loads.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
         activity
     }
 

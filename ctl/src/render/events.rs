@@ -22,8 +22,7 @@ impl Show for Queue {
         let none = || "-".to_owned();
         let status = self.status.as_ref();
         let agents = status.map(|status| readers(&status.agents)).filter(|text| !text.is_empty());
-        let state = status.map(|status| &status.state);
-        let state = state.filter(|state| state.is_known());
+        let state = status.map(|status| &status.state).filter(|state| state.is_known());
         let oldest = state.filter(|state| state.waiting > 0).and_then(|state| state.oldest_sent);
         vec![
             self.name.to_string(),

@@ -48,9 +48,7 @@ pub(super) fn of(
                 guard: guard.unwrap_or_default(),
                 holder: row.get("agent")?,
                 again: row.get("again")?,
-                late_until: Timestamp::from_micros(
-                    row.get::<_, Option<i64>>("late_until")?.unwrap_or_default(),
-                ),
+                late_until: time(row, "late_until")?,
                 paused: row.get::<_, bool>("paused")?.then_some(why),
             };
             Ok((row.get("run")?, row.get("destination")?, found))

@@ -52,17 +52,20 @@ pub(super) fn hold(
     }
     // What passed before still does, if it is within the limits of now.
     let since = if is_within(db, row, now)? { counts_since(now) } else { PERSON };
-    let known = "object <> '' AND object = ?3 AND passed >= ?4";
-    let mut hold = db.prepare_cached(&format!(
-        "UPDATE pending_keys SET work = NULL, taken = NULL, looks = 0, object = ?3, held = ?5,
-             lost = CASE WHEN {known} THEN lost ELSE 0 END, attempts = CASE WHEN {known} THEN attempts ELSE 0 END,
-             gone = CASE WHEN {known} THEN ?6 ELSE ?7 END, passed = CASE WHEN {known} THEN passed ELSE 0 END,
-             not_before = CASE WHEN {known} THEN ?5 ELSE ?8 END
-         WHERE work = ?1 AND key = ?2 AND generation = taken"
-    ))?;
+    let mut pass_again = db.prepare_cached(
+        "UPDATE pending_keys SET work = NULL, taken = NULL, looks = 0, gone = ?5, held = ?6, not_before = ?6
+         WHERE work = ?1 AND key = ?2 AND generation = taken AND object <> '' AND object = ?3 AND passed >= ?4",
+    )?;
+    let mut hold = db.prepare_cached(
+        "UPDATE pending_keys SET work = NULL, taken = NULL, lost = 0, attempts = 0, looks = 0, gone = ?4, held = ?5,
+             not_before = ?6, object = ?3, passed = 0
+         WHERE work = ?1 AND key = ?2 AND generation = taken",
+    )?;
     for ExtraKey { key, object } in &report.extras.gone {
         let (key, now) = (key.as_bytes(), now.as_micros());
-        hold.execute(params![row.id, key, object, since, now, MAY_GO, WAITS, NEVER])?;
+        if pass_again.execute(params![row.id, key, object, since, MAY_GO, now])? == 0 {
+            hold.execute(params![row.id, key, object, WAITS, now, NEVER])?;
+        }
     }
     Ok(())
 }

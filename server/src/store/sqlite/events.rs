@@ -17,7 +17,9 @@ use super::paces::{self, What};
 use super::row::{blob, int, name, parse, touch_run, uint, word};
 use super::watches::{self, Tally};
 use super::{deletes, event_deletes, gaps, keys, receivers, runs};
-use crate::plan::events::{EVENT_RUN_LASTS, Listener, Meaning, NEWS_WAIT_AT_MOST};
+use crate::plan::events::{
+    EVENT_RUN_LASTS, Listener, Meaning, NEWS_WAIT_AT_MOST, expiring, silence,
+};
 use crate::store::{Error, MAX_KEY_WORKS_PER_DESTINATION};
 
 /// A job that follows a queue.
@@ -123,14 +125,18 @@ fn query(db: &Connection, sql: &str, argument: &Name) -> Result<Vec<Follower>, E
 pub(super) fn take(db: &Connection, batch: EventBatch, now: Timestamp) -> Result<Verdict, Error> {
     let Some(queue) = receivers::queue_of(db, batch.held)? else { return Ok(Verdict::Stale) };
     let news = &batch.news;
-    if let Some(why) = watches::silence(db, &queue, now)? {
+    let (told, kept) = watches::known(db, &queue)?;
+    if let Some(why) = silence(told, kept, now) {
         for follower in followers(db, &queue)? {
             gaps::open(db, &follower.job, &why, now)?;
         }
     }
-    if let Some((sent, why)) = watches::backlog(db, &queue, news, now)? {
+    let kept = news.state.as_ref().and_then(|state| state.retention).or(kept);
+    if let Some(waited) = news.longest_wait
+        && let Some(why) = expiring(Some(waited), kept)
+    {
         for follower in followers(db, &queue)? {
-            gaps::expired(db, &follower.job, sent, &why, now)?;
+            gaps::expired(db, &follower.job, now.minus(waited), &why, now)?;
         }
     }
     let mut heard = vec![false; news.events.len()];
@@ -240,12 +246,12 @@ fn mark(
              not_before = CASE WHEN work IS NOT NULL THEN not_before WHEN gone <> 0 THEN ?4 ELSE MIN(not_before, ?7) END
          RETURNING generation",
     )?;
-    let mut more = 0;
+    let look_by = now.plus(NEWS_WAIT_AT_MOST).as_micros();
+    let (mut more, now) = (0, now.as_micros());
     for (key, mark) in marks {
         let Mark { since, sequencer, traceparent } = mark;
-        let latest = now.plus(NEWS_WAIT_AT_MOST);
-        let (since, now, latest) = (since.as_micros(), now.as_micros(), latest.as_micros());
-        let arguments = params![pool, key.as_bytes(), since, now, sequencer, traceparent, latest];
+        let since = since.as_micros();
+        let arguments = params![pool, key.as_bytes(), since, now, sequencer, traceparent, look_by];
         let generation: i64 = statement.query_row(arguments, |row| row.get(0))?;
         more += i64::from(generation == 1);
     }

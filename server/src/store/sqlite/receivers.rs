@@ -212,8 +212,8 @@ pub(super) fn reason(db: &Connection, queue: &Name) -> Result<String, Error> {
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// Until when all that changed was told to a job that follows a queue; `None` when that is not known, or nobody receives. Another receiver that is quick says nothing
-/// of what a slow one, or one that has just died, has in its hands.
+/// Until when all that changed was told to a job that follows a queue; `None` when that is not known, or nobody receives. Another
+/// receiver that is quick says nothing of what a slow one, or one that has just died, has in its hands.
 pub(super) fn all_told(db: &Connection, job: &Name) -> Result<Option<Timestamp>, Error> {
     let sql = "SELECT MIN(told) FROM receivers WHERE queue = (SELECT queue FROM job_events WHERE job = ?1) AND state = 1";
     let told: Option<i64> = db.prepare_cached(sql)?.query_row([job.as_str()], |row| row.get(0))?;

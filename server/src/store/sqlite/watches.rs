@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use s3sync_proto::model::{
-    EventBatch, Name, News, QueueState, QueueStatus, Timestamp, UnreadableMessage,
+    EventBatch, Name, QueueState, QueueStatus, Timestamp, UnreadableMessage,
 };
 
 use super::paces::pace;
 use super::receivers;
 use super::row::{int, json, parse, uint};
-use crate::plan::events::{expiring, silence as silence_of};
 use crate::store::Error;
 
 /// Messages that could not be read, of a queue, that are kept to be shown.
@@ -36,31 +35,8 @@ pub(super) fn arm(db: &Connection) -> Result<(), Error> {
     receivers::arm(db)
 }
 
-/// Why events are missing, if nothing was told of the queue, by any of its receivers, for longer than it keeps messages.
-pub(super) fn silence(
-    db: &Connection,
-    queue: &Name,
-    now: Timestamp,
-) -> Result<Option<String>, Error> {
-    let (told, retention) = known(db, queue)?;
-    Ok(silence_of(told, retention, now))
-}
-
-/// Why events are missing, if what was received had waited for nearly as long as the queue keeps messages; and when that was sent.
-pub(super) fn backlog(
-    db: &Connection,
-    queue: &Name,
-    news: &News,
-    now: Timestamp,
-) -> Result<Option<(Timestamp, String)>, Error> {
-    let Some(waited) = news.longest_wait else { return Ok(None) };
-    let told = news.state.as_ref().and_then(|state| state.retention);
-    let retention = if told.is_some() { told } else { known(db, queue)?.1 };
-    Ok(expiring(Some(waited), retention).map(|why| (now.minus(waited), why)))
-}
-
 /// When something was told of a queue last, and how long it keeps messages.
-fn known(
+pub(super) fn known(
     db: &Connection,
     queue: &Name,
 ) -> Result<(Option<Timestamp>, Option<std::time::Duration>), Error> {
