@@ -50,9 +50,6 @@ const PLACES: [(&str, &str, &str, &str); 3] = [
 ];
 /// From the source's GET that proves a key absent to the effect of the delete, with all that is tried again.
 const PROOF_LASTS: Duration = Duration::from_secs(120);
-/// What has left an agent arrives within this, or never: as long as lies between the end of the write window, after which no
-/// commit begins, and the expiry of the session.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(25);
 /// Longer than all pauses together.
 const BOUND: Duration = Duration::from_secs(6 * 3600);
 
@@ -186,7 +183,7 @@ impl World {
     fn misbehave(&self, rng: &mut fastrand::Rng) {
         for fake in self.buckets.values() {
             let mut rng = rng.fork();
-            fake.far_away(&mut rng, ARRIVES_WITHIN);
+            fake.far_away(&mut rng);
             fake.meddle(move |_, operation, _| match rng.u32(..100) {
                 0..=2 => Some(Fault::Before(Class::Transient)),
                 3 => Some(Fault::Before(Class::Throttled)),

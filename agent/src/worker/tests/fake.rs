@@ -22,6 +22,8 @@ use crate::copy::digest::{Crc, hex};
 use crate::s3::*;
 use wire::{body, error, read, told, verify};
 
+pub(super) use arrive::ARRIVES_WITHIN;
+
 /// How one request fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -76,8 +78,8 @@ pub(super) struct Contents {
     pub(super) requests: HashMap<Operation, u64>,
     /// Makes requests take a random time, up to this many milliseconds.
     pub(super) slow: Option<(fastrand::Rng, u64)>,
-    /// Commits whose sender is gone may still arrive, within this time.
-    pub(super) late: Option<(fastrand::Rng, Duration)>,
+    /// Commits whose sender is gone may still arrive, within [`ARRIVES_WITHIN`].
+    pub(super) late: Option<fastrand::Rng>,
     /// Commits that have left their sender and have had no effect yet.
     pub(super) under_way: Vec<Key>,
     /// Commits that had their effect after their sender was gone.

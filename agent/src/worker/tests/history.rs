@@ -10,15 +10,12 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use s3sync_proto::model::{CompareMode, Key, Work};
 
-use super::fake::{Contents, Fault, Nature};
+use super::fake::{ARRIVES_WITHIN, Contents, Fault, Nature};
 use super::{Bench, IN_PARTS, KMS, MD5, OLD, PLAIN, STREAMED, WILD, orders, pattern};
 use crate::s3::{Attributes, Class, Operation};
 use crate::worker::{Engine, Settings};
 
 const KEYS: usize = 12;
-
-/// What a holder that died had sent arrives within this, or never.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(25);
 
 /// Sizes of bodies: nothing, little, read before it is written, streamed, in parts.
 const SIZES: [usize; 5] = [0, 1, 100, STREAMED, IN_PARTS];
@@ -103,7 +100,7 @@ async fn one_history(seed: u64, world: World) {
     for (fake, prefix) in [(&bench.source, "from/"), (&bench.destination, "to/x/")] {
         let mut rng = rng.fork();
         let nature = fake.nature;
-        fake.far_away(&mut rng, ARRIVES_WITHIN);
+        fake.far_away(&mut rng);
         // Nothing could tell: no checksum, and an ETag that says nothing.
         let unverifiable = !source.md5_etags && !source.checksums;
         fake.meddle(move |contents, operation, _| {
@@ -193,7 +190,7 @@ async fn two_holders(seed: u64, destination: Nature, server_side: bool) {
     };
     bench.source.with(|contents| (0..10).for_each(|_| write(contents, &mut rng)));
     for fake in [&bench.source, &bench.destination] {
-        fake.far_away(&mut rng, ARRIVES_WITHIN);
+        fake.far_away(&mut rng);
     }
     let mut meddling = rng.fork();
     bench.source.meddle(move |contents, operation, _| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{AGENTS, ARRIVES_WITHIN, World, end_in_peace};
+use super::{AGENTS, World, end_in_peace};
 use crate::worker::tests::history::simulated;
 
 /// A small history without any trouble but this; how many commits arrived after their sender was gone.
@@ -14,7 +14,7 @@ async fn one_turn_about(seed: u64) -> u64 {
     let mut world = World::new(&mut rng);
     world.server.start();
     for fake in world.buckets.values() {
-        fake.far_away(&mut rng, ARRIVES_WITHIN);
+        fake.far_away(&mut rng);
     }
     (0..12).for_each(|_| drop(world.change(&mut rng)));
     for agent in AGENTS {

@@ -11,6 +11,10 @@ use super::wire::{error, told, verify};
 use crate::copy::digest::{Crc, multipart_etag};
 use crate::s3::{Class, CompleteRequest, CopyRequest, Error, Operation, PutRequest, Written};
 
+/// What has left an agent arrives within this, or never: as long as lies between the end of the write window, after which no
+/// commit begins, and the expiry of the session.
+pub(in super::super) const ARRIVES_WITHIN: Duration = Duration::from_secs(25);
+
 /// A commit that has left its sender.
 struct UnderWay<F: FnOnce(&Fake) -> T + Send + 'static, T> {
     fake: Arc<Fake>,
@@ -37,8 +41,8 @@ impl<F: FnOnce(&Fake) -> T + Send + 'static, T> Drop for UnderWay<F, T> {
         let late = self.fake.with(|c| {
             let at = c.under_way.iter().position(|key| *key == self.key).expect("it is there");
             c.under_way.swap_remove(at);
-            let (rng, most) = c.late.as_mut()?;
-            let millis = u64::try_from(most.as_millis()).unwrap();
+            let rng = c.late.as_mut()?;
+            let millis = u64::try_from(ARRIVES_WITHIN.as_millis()).unwrap();
             rng.bool().then(|| Duration::from_millis(rng.u64(..millis)))
         });
         let (Some(effect), Some(late)) = (effect, late) else { return };
@@ -52,11 +56,11 @@ impl<F: FnOnce(&Fake) -> T + Send + 'static, T> Drop for UnderWay<F, T> {
 }
 
 impl Fake {
-    /// Requests take their time, and commits whose sender is gone may still arrive, within that time.
-    pub(in super::super) fn far_away(&self, rng: &mut fastrand::Rng, arrives_within: Duration) {
+    /// Requests take their time, and commits whose sender is gone may still arrive, within [`ARRIVES_WITHIN`].
+    pub(in super::super) fn far_away(&self, rng: &mut fastrand::Rng) {
         self.with(|c| {
             c.slow = Some((rng.fork(), 50));
-            c.late = Some((rng.fork(), arrives_within));
+            c.late = Some(rng.fork());
         });
     }
 
